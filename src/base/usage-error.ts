@@ -1,0 +1,40 @@
+/**
+ * Errors in what a person handed us: a scenario, a driver file, a token, a command line.
+ *
+ * A message says what was received, what was expected and what to try. `code` is stable and is
+ * listed in docs/errors.md; `place` is `file:line` where one is known.
+ */
+export const ERROR_CODES = {
+  MN101: 'unknown scenario',
+  MN102: 'unknown variant',
+  MN103: 'a file cannot be read or parsed',
+  MN104: 'a file exports no scenario',
+  MN105: 'a scenario definition is malformed',
+  MN201: 'an exception was thrown inside a task',
+  MN202: 'an operation or call was made but never yielded',
+  MN203: 'something other than an operation or call was yielded',
+  MN204: 'replaying the same schedule took another course',
+  MN205: 'an execution did not end',
+  MN206: 'no operation was reached for too long',
+  MN207: 'too many tasks',
+  MN208: 'set-up would block',
+  MN209: 'a kernel call was misused',
+  MN301: 'a token cannot be decoded',
+  MN302: 'a token belongs to another version or scenario',
+  MN401: 'a file exists already',
+} as const;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+  readonly code: ErrorCode;
+  /** `file:line` of the mistake, or null where none is known. */
+  readonly place: string | null;
+
+  constructor(code: ErrorCode, message: string, place: string | null = null) {
+    super(message);
+    this.code = code;
+    this.place = place;
+  }
+}

@@ -1,0 +1,19 @@
+/**
+ * What an explorer runs: something that can be started anew as often as it likes, and that takes
+ * the same course whenever the same choices are made.
+ */
+import type { Kernel } from '../kernel/kernel.ts';
+import type { Tracer, Watch } from '../kernel/watch.ts';
+
+export interface Program {
+  /** Boots a kernel, runs the set-up and starts the tasks. */
+  start(watches: readonly Watch[], tracer: Tracer | null): Kernel;
+  /** What is to happen after all tasks have ended, before the search for leaks. */
+  finish(kernel: Kernel): void;
+}
+
+/** A schedule: who steps, and how the step turns out if it can turn out in several ways. */
+export interface Schedule {
+  readonly tasks: readonly number[];
+  readonly outcomes: readonly number[];
+}

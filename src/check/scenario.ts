@@ -1,0 +1,91 @@
+/**
+ * Scenarios: what is set up, which tasks then run side by side, what must be reached, and what each
+ * variant of the code under test is expected to do.
+ */
+import type { FindingKind } from '../kernel/finding.ts';
+import { NO_FAULTS, type Budget, type Kernel, type KernelOptions } from '../kernel/kernel.ts';
+import type { Body } from '../kernel/operation.ts';
+import { setRunning } from '../kernel/running.ts';
+import type { TaskKind } from '../kernel/task.ts';
+import type { Tracer, Watch } from '../kernel/watch.ts';
+import type { Program } from './program.ts';
+
+export type Verdict = 'violation' | 'clean' | 'bounded' | 'vacuous';
+
+/** What a variant is expected to do. What is left out is not compared. */
+export interface Expectation {
+  readonly verdict: Verdict;
+  readonly kind?: FindingKind;
+  readonly object?: string;
+  readonly invariant?: string;
+}
+
+export interface Variant {
+  readonly expect?: Expectation;
+  /** Other violations that are known in this variant, by the names of the facts. */
+  readonly alsoKnown?: readonly string[];
+  /** One line for `list`. */
+  readonly about?: string;
+}
+
+export interface TaskDefinition<S> {
+  /** The CPU it runs on; one of its own if left out. */
+  readonly cpu?: number;
+  /** `interrupt` for a handler that may start once, at any moment; see `interrupt()`. */
+  readonly kind?: TaskKind;
+  /** The code. Made once; everything that differs between executions is in the state. */
+  run(state: S, variant: string): Body<unknown>;
+}
+
+export interface ScenarioDefinition<K extends Kernel, S> {
+  readonly name: string;
+  /** What it stands for: patches, published bugs, candidates, by the names of the facts. */
+  readonly models?: readonly string[];
+  /** One or two lines for `list` and for reports. */
+  readonly about?: string;
+  readonly variants: Readonly<Record<string, Variant>>;
+  /** How many faults of each kind one execution may suffer. */
+  readonly faults?: Partial<Budget>;
+  /** Builds the state. Runs first in each execution, not interleaved. */
+  setup(kernel: K, variant: string): S;
+  readonly tasks: Readonly<Record<string, TaskDefinition<S>>>;
+  /** Names given to `goal()`: some execution must reach each, or a clean verdict means nothing. */
+  readonly goals?: readonly string[];
+  /** Runs after all tasks have ended, before the search for leaks; plain code or a generator. */
+  finally?(state: S, variant: string): void | Body<unknown>;
+}
+
+/** A scenario with the kernel it boots. Made by `defineScenario`. */
+export interface Scenario<K extends Kernel = never, S = never> extends ScenarioDefinition<K, S> {
+  readonly boot: (options: KernelOptions) => K;
+}
+
+/** A scenario of which only the outside is known. */
+export type AnyScenario = Scenario<never, never>;
+
+/** The program that an explorer runs to check one variant of a scenario. */
+export function programOf<K extends Kernel, S>(scenario: Scenario<K, S>, variant: string): Program {
+  const budget: Budget = { ...NO_FAULTS, ...scenario.faults };
+  const tasks = Object.entries(scenario.tasks);
+  let state: S;
+  return {
+    start(watches: readonly Watch[], tracer: Tracer | null): Kernel {
+      const kernel = scenario.boot({ budget, watches, tracer });
+      const before = setRunning(kernel);
+      state = scenario.setup(kernel, variant);
+      kernel.roots.push(state);
+      for (const [name, task] of tasks) {
+        kernel.spawn(name, task.kind ?? 'thread', task.cpu ?? null, () => task.run(state, variant));
+      }
+      setRunning(before);
+      return kernel;
+    },
+    finish(kernel: Kernel): void {
+      if (scenario.finally === undefined || !kernel.isQuiet) return;
+      const before = setRunning(kernel);
+      const body = scenario.finally(state, variant);
+      if (body !== undefined) kernel.runNow(body);
+      setRunning(before);
+    },
+  };
+}

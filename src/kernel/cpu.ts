@@ -1,0 +1,47 @@
+/**
+ * CPUs: who may run while whom is shut out.
+ *
+ * Tasks of different CPUs interleave freely. Of tasks that share a CPU, one that has preemption off
+ * (a spinlock, an RCU read section, preempt_disable) shuts the others out until it turns it on
+ * again; an interrupt handler shuts out all of them until it returns, and starts only while
+ * interrupts are on.
+ * Simplified: a spinning task does not yet have preemption off; it is simply not enabled.
+ */
+import type { Task } from './task.ts';
+
+export class Cpu {
+  readonly id: number;
+  /** What shutting out others conflicts on: shutting out is a WRITE, any other step a COMMUTE. */
+  readonly variable: number;
+  /** Who shuts out the others, innermost last. */
+  readonly holders: Task[] = [];
+  /** Tasks and interrupt handlers that were ever put on it. With one, nobody can be shut out. */
+  contextCount = 0;
+  /** The step at which the last exclusion ended, or -1. */
+  lastRelease = -1;
+
+  constructor(id: number, variable: number) {
+    this.id = id;
+    this.variable = variable;
+  }
+
+  get isShared(): boolean {
+    return this.contextCount > 1;
+  }
+
+  /** Whether `task` is shut out by another one. */
+  excludes(task: Task): boolean {
+    const holder = this.holders.at(-1);
+    return holder !== undefined && holder !== task;
+  }
+
+  acquire(task: Task): void {
+    this.holders.push(task);
+  }
+
+  release(task: Task, step: number): void {
+    const at = this.holders.lastIndexOf(task);
+    if (at >= 0) this.holders.splice(at, 1);
+    this.lastRelease = step;
+  }
+}

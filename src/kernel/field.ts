@@ -1,0 +1,309 @@
+/**
+ * Marked accesses of plain fields: READ_ONCE, WRITE_ONCE, acquire and release, xchg, cmpxchg,
+ * RCU publication, and accesses that race on purpose.
+ *
+ * Modelled: each is one step that other tasks can see; a release (`smp_store_release`,
+ * `rcu_assign_pointer`, a value-returning read-modify-write) orders what came before it before what
+ * follows an acquire that reads it.
+ * Simplified: execution is sequentially consistent, so reordering of marked accesses is not explored;
+ * `rcu_dereference` acquires, standing for the dependency that orders its uses.
+ */
+import { kernelName } from './call.ts';
+import { access, made, Operation, READ, WRITE, type Access } from './operation.ts';
+import { running } from './running.ts';
+import { slotOf, StructObject } from './struct.ts';
+import type { Task } from './task.ts';
+
+/** The names of a struct's plain fields whose values have type V. */
+type KeyOf<S> = keyof S & string;
+
+interface FieldOperations {
+  [name: string]: FieldOperation<unknown>;
+}
+
+/** One place, and what has been published through it. */
+class Place {
+  readonly object: StructObject & Record<string, unknown>;
+  readonly key: string;
+  readonly slot: string;
+  readonly variable: number;
+  readonly operations: FieldOperations = {};
+  /** The step of the last releasing write, or -1 when a plain or relaxed write came after. */
+  lastRelease = -1;
+
+  constructor(object: StructObject & Record<string, unknown>, key: string) {
+    const offset = object.structType.offsets[key];
+    if (offset === undefined) running.misuse(`${object.path} has no field '${key}'`);
+    this.object = object;
+    this.key = key;
+    this.slot = slotOf(key);
+    this.variable = object.variable + (offset as number);
+    if (!(this.slot in object)) {
+      running.misuse(`${object.path}.${key} is an embedded object, not a plain field`);
+    }
+  }
+
+  get value(): unknown {
+    return this.object[this.slot];
+  }
+
+  set value(value: unknown) {
+    this.object[this.slot] = value;
+  }
+
+  get path(): string {
+    const name = kernelName(this.key);
+    return this.object.path === '' ? name : `${this.object.path}.${name}`;
+  }
+}
+
+abstract class FieldOperation<R> extends Operation<R> {
+  readonly place: Place;
+  readonly label: string;
+
+  constructor(place: Place, label: string) {
+    super(place.object.memory);
+    this.place = place;
+    this.label = label;
+  }
+
+  protected note(mode: typeof READ | typeof WRITE): void {
+    running.markedAccess(this.place.object, kernelName(this.place.key), this.place.variable, mode);
+  }
+
+  describe(_task: Task): string {
+    return `${this.label}(${this.place.path})`;
+  }
+}
+
+class Read extends FieldOperation<unknown> {
+  readonly acquires: boolean;
+
+  constructor(place: Place, label: string, acquires: boolean) {
+    super(place, label);
+    this.acquires = acquires;
+  }
+
+  footprint(out: Access[]): void {
+    out.push(access(this.place.variable, READ));
+  }
+
+  perform(): unknown {
+    this.note(READ);
+    if (this.acquires) running.after(this.place.lastRelease);
+    return this.place.value;
+  }
+}
+
+class Write extends FieldOperation<void> {
+  readonly releases: boolean;
+
+  constructor(place: Place, label: string, releases: boolean) {
+    super(place, label);
+    this.releases = releases;
+  }
+
+  footprint(out: Access[]): void {
+    out.push(access(this.place.variable, WRITE));
+  }
+
+  perform(task: Task): void {
+    this.note(WRITE);
+    this.place.value = task.argument;
+    this.place.lastRelease = this.releases ? running.now : -1;
+  }
+
+  override describe(task: Task): string {
+    return `${this.label}(${this.place.path}, ${showValue(task.argument)})`;
+  }
+}
+
+/** A value-returning read-modify-write: full order, as the kernel's atomics promise. */
+class Exchange extends FieldOperation<unknown> {
+  footprint(out: Access[]): void {
+    out.push(access(this.place.variable, WRITE));
+  }
+
+  perform(task: Task): unknown {
+    this.note(WRITE);
+    const { place } = this;
+    const before = place.value;
+    const update = task.argument as (value: unknown) => unknown;
+    const next = update(before);
+    running.after(place.lastRelease);
+    if (next !== KEEP) {
+      place.value = next;
+      place.lastRelease = running.now;
+    }
+    return before;
+  }
+}
+
+const KEEP = Symbol('keep');
+
+const places = Symbol('places');
+
+function placeOf(object: object, key: string): Place {
+  const struct = object as StructObject &
+    Record<string, unknown> & { [places]?: Map<string, Place> };
+  let known = struct[places];
+  if (known === undefined) {
+    known = new Map();
+    Object.defineProperty(struct, places, { value: known, enumerable: false });
+  }
+  let place = known.get(key);
+  if (place === undefined) {
+    place = new Place(struct, key);
+    known.set(key, place);
+  }
+  return place;
+}
+
+function operationOf<T>(
+  object: object,
+  key: string,
+  label: string,
+  build: (place: Place, label: string) => T,
+): T {
+  const place = placeOf(object, key);
+  const found = place.operations[label];
+  if (found !== undefined) return found as T;
+  const operation = build(place, label);
+  place.operations[label] = operation as FieldOperation<unknown>;
+  return operation;
+}
+
+function read(object: object, key: string, label: string, acquires: boolean): Operation<unknown> {
+  return made(operationOf(object, key, label, (place, name) => new Read(place, name, acquires)));
+}
+
+function write(
+  object: object,
+  key: string,
+  label: string,
+  value: { readonly releases: boolean; readonly value: unknown },
+): Operation<void> {
+  const operation = operationOf(
+    object,
+    key,
+    label,
+    (place, name) => new Write(place, name, value.releases),
+  );
+  return made(operation, value.value);
+}
+
+/** `READ_ONCE(object->key)`. */
+export function readOnce<S extends StructObject, K extends KeyOf<S>>(
+  object: S,
+  key: K,
+): Operation<S[K]> {
+  return read(object, key, 'READ_ONCE', false) as Operation<S[K]>;
+}
+
+/** `WRITE_ONCE(object->key, value)`. */
+export function writeOnce<S extends StructObject, K extends KeyOf<S>>(
+  object: S,
+  key: K,
+  value: S[K],
+): Operation<void> {
+  return write(object, key, 'WRITE_ONCE', { releases: false, value });
+}
+
+/** `smp_load_acquire(&object->key)`. Pairs with {@link smpStoreRelease}. */
+export function smpLoadAcquire<S extends StructObject, K extends KeyOf<S>>(
+  object: S,
+  key: K,
+): Operation<S[K]> {
+  return read(object, key, 'smp_load_acquire', true) as Operation<S[K]>;
+}
+
+/** `smp_store_release(&object->key, value)`. Pairs with {@link smpLoadAcquire}. */
+export function smpStoreRelease<S extends StructObject, K extends KeyOf<S>>(
+  object: S,
+  key: K,
+  value: S[K],
+): Operation<void> {
+  return write(object, key, 'smp_store_release', { releases: true, value });
+}
+
+/** `rcu_dereference(object->key)`. Pairs with {@link rcuAssignPointer}. */
+export function rcuDereference<S extends StructObject, K extends KeyOf<S>>(
+  object: S,
+  key: K,
+): Operation<S[K]> {
+  return read(object, key, 'rcu_dereference', true) as Operation<S[K]>;
+}
+
+/** `rcu_assign_pointer(object->key, value)`: publishes what `value` points to. */
+export function rcuAssignPointer<S extends StructObject, K extends KeyOf<S>>(
+  object: S,
+  key: K,
+  value: S[K],
+): Operation<void> {
+  return write(object, key, 'rcu_assign_pointer', { releases: true, value });
+}
+
+/**
+ * A plain read that races on purpose, as `data_race()` marks it: visible to other tasks, no finding.
+ * Put the reason and the source beside it.
+ */
+export function dataRace<S extends StructObject, K extends KeyOf<S>>(
+  object: S,
+  key: K,
+): Operation<S[K]> {
+  return read(object, key, 'data_race', false) as Operation<S[K]>;
+}
+
+/** A plain write that races on purpose; see {@link dataRace}. */
+export function dataRaceWrite<S extends StructObject, K extends KeyOf<S>>(
+  object: S,
+  key: K,
+  value: S[K],
+): Operation<void> {
+  return write(object, key, 'data_race', { releases: false, value });
+}
+
+function exchange(
+  object: object,
+  key: string,
+  label: string,
+  update: (value: unknown) => unknown,
+): Operation<unknown> {
+  return made(
+    operationOf(object, key, label, (place, name) => new Exchange(place, name)),
+    update,
+  );
+}
+
+/** `xchg(&object->key, value)`; returns the value before. Fully ordered. */
+export function xchg<S extends StructObject, K extends KeyOf<S>>(
+  object: S,
+  key: K,
+  value: S[K],
+): Operation<S[K]> {
+  return exchange(object, key, 'xchg', () => value) as Operation<S[K]>;
+}
+
+/**
+ * `cmpxchg(&object->key, expected, value)`; returns the value before, which is `expected` if and
+ * only if `value` was stored. Counts as a write of the place even when it fails.
+ */
+export function cmpxchg<S extends StructObject, K extends KeyOf<S>>(
+  object: S,
+  key: K,
+  expected: S[K],
+  value: S[K],
+): Operation<S[K]> {
+  return exchange(object, key, 'cmpxchg', (before) =>
+    before === expected ? value : KEEP,
+  ) as Operation<S[K]>;
+}
+
+/** A value as a picture shows it. */
+export function showValue(value: unknown): string {
+  if (value === null) return 'NULL';
+  if (typeof value === 'object' && 'address' in value && 'path' in value) {
+    return `&${String(value.path)}`;
+  }
+  return String(value);
+}

@@ -1,0 +1,63 @@
+/**
+ * What detectors and recorders can see. The kernel calls these hooks; whoever wants to know
+ * implements the ones it needs. A hook that finds something calls `kernel.report`.
+ */
+import type { Call } from './call.ts';
+import type { Memory, KernelObject } from './memory.ts';
+import type { AccessMode, Operation, Yieldable } from './operation.ts';
+import type { Kernel } from './kernel.ts';
+import type { Task } from './task.ts';
+
+export interface Watch {
+  /** A new execution begins; nothing of it exists yet. */
+  onStart?(kernel: Kernel): void;
+  /**
+   * A step has had its effect; its task has not gone on yet. `after` lists the steps it
+   * synchronises with: what happened before them happens before what follows.
+   */
+  onOrdered?(kernel: Kernel, task: Task, after: readonly number[]): void;
+  /** A plain access of a field (not an operation). */
+  onPlainAccess?(kernel: Kernel, object: KernelObject, field: string, at: PlainAccess): void;
+  /** A marked access of a field, by an operation. */
+  onMarkedAccess?(kernel: Kernel, object: KernelObject, field: string, at: PlainAccess): void;
+  /** Memory that was freed is being used; `path` names the part. */
+  onDeadAccess?(kernel: Kernel, memory: Memory, path: string): void;
+  onAllocate?(kernel: Kernel, memory: Memory): void;
+  /** Live memory is being freed. */
+  onFree?(kernel: Kernel, memory: Memory): void;
+  /** Memory that was freed is being freed again. */
+  onDoubleFree?(kernel: Kernel, memory: Memory): void;
+  /** A pointer that is NULL or an ERR_PTR is being used. */
+  onBadPointer?(kernel: Kernel, pointer: string, use: string): void;
+  /** A task is about to do what may sleep. */
+  onMaySleep?(kernel: Kernel, task: Task, what: string): void;
+  /** A reference counter was misused: `what` is a clause like "incremented from 0". */
+  onCounterMisuse?(kernel: Kernel, counter: KernelObject, what: string): void;
+  /** A lock was misused: `what` is a clause like "released by a task that does not hold it". */
+  onLockMisuse?(kernel: Kernel, lock: string, what: string): void;
+  /** BUG_ON, WARN_ON or a lockdep assertion fired. */
+  onAssertion?(kernel: Kernel, grade: 'BUG_ON' | 'WARN_ON' | 'lockdep', condition: string): void;
+  /** A function of an unloaded module is about to run, or to go on. */
+  onUnloadedCode?(kernel: Kernel, functionName: string, moduleName: string): void;
+  /** No task can go on and not all have ended. */
+  onStuck?(kernel: Kernel, blocked: readonly Task[]): void;
+  /** The execution is over, `finally` included. */
+  onEnd?(kernel: Kernel): void;
+}
+
+export interface PlainAccess {
+  readonly variable: number;
+  readonly mode: AccessMode;
+}
+
+/** What a recorder sees, besides: only one execution in a million is recorded. */
+export interface Tracer {
+  /** An operation or call was made; the caller's place is on the JavaScript stack. */
+  onMade(task: Task, item: Yieldable<unknown>): void;
+  onStep(task: Task, operation: Operation<unknown>, description: string): void;
+  onResult(task: Task, result: unknown): void;
+  onCall(task: Task, call: Call<unknown>): void;
+  onReturn(task: Task, value: unknown): void;
+  /** A plain access, an allocation, a message: something worth a line under the present step. */
+  onNote(task: Task, text: string): void;
+}
