@@ -68,7 +68,7 @@ abstract class FieldOperation<R> extends Operation<R> {
   }
 
   protected note(mode: typeof READ | typeof WRITE): void {
-    running.markedAccess(this.place.object, kernelName(this.place.key), this.place.variable, mode);
+    running.markedAccess(this.place.object, this.place.key, this.place.variable, mode);
   }
 
   describe(_task: Task): string {

@@ -47,6 +47,8 @@ export interface Report {
   readonly message: string;
   readonly invariant?: string;
   readonly memory?: Memory | null;
+  /** Where it was noticed, if not in the function that is running. */
+  readonly place?: string;
   readonly otherPlace?: string;
   readonly witnesses?: readonly number[];
   /** True if the finding is about the execution as a whole and not about the current task. */

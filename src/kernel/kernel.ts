@@ -22,6 +22,7 @@ import {
   COMMUTE,
   DELIVERED,
   Operation,
+  READ,
   RESUME,
   WRITE,
   type Access,
@@ -31,7 +32,7 @@ import {
 } from './operation.ts';
 import { setRunning } from './running.ts';
 import { Task, type TaskKind } from './task.ts';
-import type { Tracer, Watch } from './watch.ts';
+import type { Tracer, Use, Watch } from './watch.ts';
 
 /** How often each injected fault may happen in one execution. */
 export interface Budget {
@@ -91,6 +92,9 @@ export class Kernel {
   private madeItem: Yieldable<unknown> | null = null;
   private madeArgument: unknown = undefined;
   private readonly watches: readonly Watch[];
+  /** Those of them that implement the hooks called most. */
+  private readonly orderWatches: readonly Watch[];
+  private readonly accessWatches: readonly Watch[];
   readonly tracer: Tracer | null;
   private variableCount = 0;
   private staticUsed = 0;
@@ -100,6 +104,10 @@ export class Kernel {
     this.budget = options.budget;
     this.left = { ...options.budget };
     this.watches = options.watches;
+    this.orderWatches = options.watches.filter((watch) => watch.onOrdered !== undefined);
+    this.accessWatches = options.watches.filter(
+      (watch) => watch.onPlainAccess !== undefined || watch.onMarkedAccess !== undefined,
+    );
     this.tracer = options.tracer;
     this.currentTask = new Task(
       -1,
@@ -180,6 +188,7 @@ export class Kernel {
 
   /** Whether every task ran to its end, so that what is left over was really forgotten. */
   get isQuiet(): boolean {
+    if (this.setupTask.isOopsed) return false;
     return this.tasks.every((task) => (task.isDone && !task.isOopsed) || task.kind === 'daemon');
   }
 
@@ -220,6 +229,7 @@ export class Kernel {
     );
     task.cpu.contextCount += 1;
     this.tasks.push(task);
+    for (const watch of this.watches) watch.onSpawn?.(this, task);
     const callee: KernelFunction = { name, body: () => body(), text: null };
     const spawner = this.currentTask;
     const before = setRunning(this);
@@ -263,6 +273,8 @@ export class Kernel {
         task.pending = null;
         this.resume(task, result);
       }
+    } catch (error) {
+      this.endByError(task, error);
     } finally {
       setRunning(before);
     }
@@ -315,7 +327,7 @@ export class Kernel {
   }
 
   private notifyOrdered(task: Task): void {
-    for (const watch of this.watches) watch.onOrdered?.(this, task, this.afterSteps);
+    for (const watch of this.orderWatches) watch.onOrdered?.(this, task, this.afterSteps);
   }
 
   // ---- memory -------------------------------------------------------------------------------
@@ -350,30 +362,32 @@ export class Kernel {
   }
 
   /** Asserts that memory is alive; otherwise this is a use after free, which ends the task. */
-  touch(memory: Memory, path: string): void {
+  touch(memory: Memory, path: string, verb: Use['verb'] = 'used'): void {
     if (memory.isLive) return;
-    for (const watch of this.watches) watch.onDeadAccess?.(this, memory, path);
+    for (const watch of this.watches) watch.onDeadAccess?.(this, memory, { path, verb });
     throw OOPS;
   }
 
   private touchFor(operation: Operation<unknown>, task: Task): void {
     const { memory } = operation;
-    if (memory !== null && !memory.isLive) this.touch(memory, operation.describe(task));
+    if (memory !== null && !memory.isLive) this.touch(memory, operation.describe(task), 'run');
   }
 
   /** Called by every accessor of a plain field. */
   plainAccess(object: KernelObject, key: string, variable: number, mode: AccessMode): void {
     const { memory } = object;
-    if (!memory.isLive) this.touch(memory, `${object.path}.${kernelName(key)}`);
-    for (const watch of this.watches) {
-      watch.onPlainAccess?.(this, object, kernelName(key), { variable, mode });
+    if (!memory.isLive) {
+      this.touch(memory, fieldPath(object, key), mode === READ ? 'read' : 'written');
+    }
+    for (const watch of this.accessWatches) {
+      watch.onPlainAccess?.(this, object, key, access(variable, mode));
     }
   }
 
   /** Called by operations that are a marked access of a field. */
-  markedAccess(object: KernelObject, field: string, variable: number, mode: AccessMode): void {
-    for (const watch of this.watches) {
-      watch.onMarkedAccess?.(this, object, field, { variable, mode });
+  markedAccess(object: KernelObject, key: string, variable: number, mode: AccessMode): void {
+    for (const watch of this.accessWatches) {
+      watch.onMarkedAccess?.(this, object, key, access(variable, mode));
     }
   }
 
@@ -388,7 +402,7 @@ export class Kernel {
       message: report.message,
       invariant: report.invariant ?? null,
       memory: report.memory ?? null,
-      places: [this.place(), report.otherPlace ?? ''],
+      places: [report.place ?? this.place(), report.otherPlace ?? ''],
       task,
       step: report.isGlobal === true ? this.stepCount : this.now,
       witnesses: report.witnesses ?? [],
@@ -596,6 +610,11 @@ export class Kernel {
   }
 }
 
+/** `kfd_process.mm`: a field as the kernel would write it. */
+export function fieldPath(object: KernelObject, key: string): string {
+  return object.path === '' ? kernelName(key) : `${object.path}.${kernelName(key)}`;
+}
+
 function nameOf(item: Yieldable<unknown>, task: Task): string {
   if (item instanceof Call) return `${item.callee.name}()`;
   return item instanceof Operation ? item.describe(task) : 'an operation';
@@ -608,13 +627,18 @@ function describeValue(value: unknown): string {
 
 /** V8's words for a NULL dereference → what was tried, or null if it is another TypeError. */
 function nullDereference(message: string): string | null {
-  const match = /^Cannot (read|set) properties of null \((?:reading|setting) '(.+)'\)$/.exec(
-    message,
-  );
-  if (match === null) return null;
-  const [, verb, key] = match;
-  return `${verb === 'set' ? 'write' : 'read'} of ${kernelName(key as string)}`;
+  for (const [pattern, verb] of NULL_DEREFERENCES) {
+    const match = pattern.exec(message);
+    if (match !== null) return `${verb} of ${kernelName(match[1] as string)}`;
+  }
+  return null;
 }
+
+const NULL_DEREFERENCES: readonly (readonly [RegExp, string])[] = [
+  [/^Cannot read properties of null \(reading '(.+)'\)$/, 'read'],
+  [/^Cannot set properties of null \(setting '(.+)'\)$/, 'write'],
+  [/^Cannot destructure property '(.+)' of '.+' as it is null\.$/, 'read'],
+];
 
 /**
  * State of one part of the kernel, made anew for each execution: `const devices = perKernel(() =>

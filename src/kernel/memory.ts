@@ -30,6 +30,8 @@ export class Memory {
   readonly firstVariable: number;
   readonly variableCount: number;
   isLive = true;
+  /** What the memory holds: the outermost object, once it is built. */
+  object: KernelObject | null = null;
   allocated: Origin | null = null;
   freed: Origin | null = null;
 
@@ -65,6 +67,7 @@ export abstract class KernelObject {
     this.path = at.path;
     this.variable = at.variable;
     this.container = at.container;
+    if (at.container === null) at.memory.object ??= this;
   }
 
   /** Its address: a variable takes 8 bytes. */

@@ -4,24 +4,26 @@
  */
 import type { Call } from './call.ts';
 import type { Memory, KernelObject } from './memory.ts';
-import type { AccessMode, Operation, Yieldable } from './operation.ts';
+import type { Access, Operation, Yieldable } from './operation.ts';
 import type { Kernel } from './kernel.ts';
 import type { Task } from './task.ts';
 
 export interface Watch {
   /** A new execution begins; nothing of it exists yet. */
   onStart?(kernel: Kernel): void;
+  /** A task was made; its code up to its first operation is about to run. */
+  onSpawn?(kernel: Kernel, task: Task): void;
   /**
    * A step has had its effect; its task has not gone on yet. `after` lists the steps it
    * synchronises with: what happened before them happens before what follows.
    */
   onOrdered?(kernel: Kernel, task: Task, after: readonly number[]): void;
-  /** A plain access of a field (not an operation). */
-  onPlainAccess?(kernel: Kernel, object: KernelObject, field: string, at: PlainAccess): void;
+  /** A plain access (not an operation) of the field `key`, named as in the model's code. */
+  onPlainAccess?(kernel: Kernel, object: KernelObject, key: string, item: Access): void;
   /** A marked access of a field, by an operation. */
-  onMarkedAccess?(kernel: Kernel, object: KernelObject, field: string, at: PlainAccess): void;
-  /** Memory that was freed is being used; `path` names the part. */
-  onDeadAccess?(kernel: Kernel, memory: Memory, path: string): void;
+  onMarkedAccess?(kernel: Kernel, object: KernelObject, key: string, item: Access): void;
+  /** Memory that was freed is being used. */
+  onDeadAccess?(kernel: Kernel, memory: Memory, use: Use): void;
   onAllocate?(kernel: Kernel, memory: Memory): void;
   /** Live memory is being freed. */
   onFree?(kernel: Kernel, memory: Memory): void;
@@ -45,9 +47,10 @@ export interface Watch {
   onEnd?(kernel: Kernel): void;
 }
 
-export interface PlainAccess {
-  readonly variable: number;
-  readonly mode: AccessMode;
+/** How memory is being used: `kfd_process.mm` is `read`, `mutex_lock(&kfd_process.mutex)` is `run`. */
+export interface Use {
+  readonly path: string;
+  readonly verb: 'read' | 'written' | 'used' | 'run';
 }
 
 /** What a recorder sees, besides: only one execution in a million is recorded. */
