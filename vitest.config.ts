@@ -1,8 +1,22 @@
-import { defineConfig } from 'vitest/config';
+import { fileURLToPath } from 'node:url';
+import { configDefaults, defineConfig } from 'vitest/config';
+
+const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
 
 export default defineConfig({
+  resolve: {
+    // A driver of one's own, made by `mmulab init` inside the clone, imports the package by name.
+    alias: [
+      { find: /^mmulab$/, replacement: path('dist/index.js') },
+      { find: /^mmulab\/vitest$/, replacement: path('dist/cli/vitest.js') },
+    ],
+  },
   test: {
-    include: ['test/**/*.test.ts'],
+    // `npm test` runs what is in test/; `npx vitest run name.test.ts` also finds one's own.
+    include: ['**/*.test.ts'],
+    exclude: [...configDefaults.exclude, 'dist/**'],
     testTimeout: 120_000,
+    reporters: ['default', 'json'],
+    outputFile: { json: 'test-results/vitest.json' },
   },
 });
