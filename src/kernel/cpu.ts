@@ -19,6 +19,8 @@ export class Cpu {
   contextCount = 0;
   /** The step at which the last exclusion ended, or -1. */
   lastRelease = -1;
+  /** The step at which interrupts were last turned on, or -1. */
+  lastIrqsOn = -1;
 
   constructor(id: number, variable: number) {
     this.id = id;

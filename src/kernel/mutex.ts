@@ -8,15 +8,17 @@
  * `mutex_is_locked`, on the second: a lock that waits was not there to be overtaken.
  */
 import { EINTR } from '../base/errno.ts';
+import { checkOwner, dropHeld, heldAs } from './held-lock.ts';
 import { FieldSpec, KernelObject, type Placement } from './memory.ts';
 import { access, COMMUTE, made, Operation, READ, WRITE, type Access } from './operation.ts';
 import { running } from './running.ts';
-import type { Task } from './task.ts';
+import type { HeldLock, Task } from './task.ts';
 
 export class Mutex extends KernelObject {
   owner: Task | null = null;
   /** The step of the last unlock, or -1. */
   lastRelease = -1;
+  readonly held: HeldLock = heldAs(this, 'write');
   readonly lockOperation = new MutexLock(this);
   readonly unlockOperation = new MutexUnlock(this);
   readonly trylockOperation = new MutexTrylock(this);
@@ -51,7 +53,7 @@ abstract class MutexOperation<R> extends Operation<R> {
   protected acquire(task: Task): void {
     running.after(this.lock.lastRelease);
     this.lock.owner = task;
-    task.heldLocks.push(this.lock);
+    task.heldLocks.push(this.lock.held);
   }
 }
 
@@ -133,12 +135,8 @@ class MutexUnlock extends MutexOperation<void> {
 
   perform(task: Task): void {
     const { lock } = this;
-    if (lock.owner !== task) {
-      running.lockMisuse(lock.path, 'unlocked by a task that does not hold it');
-    }
-    const holder = lock.owner ?? task;
-    const at = holder.heldLocks.lastIndexOf(lock);
-    if (at >= 0) holder.heldLocks.splice(at, 1);
+    checkOwner(lock, lock.owner, task);
+    dropHeld(lock.owner ?? task, lock);
     lock.owner = null;
     lock.lastRelease = running.now;
   }

@@ -23,6 +23,10 @@ export interface Frame {
 /** A lock that a task holds, for lockdep assertions and for pictures. */
 export interface HeldLock {
   readonly path: string;
+  /** `read` for the shared side of an rwsem; left out: exclusive. */
+  readonly mode?: 'read' | 'write';
+  /** The lock itself: several locks may have one path. */
+  readonly lock?: object;
 }
 
 export class Task {
