@@ -37,6 +37,13 @@ export interface TaskDefinition<S> {
   run(state: S, variant: string): Body<unknown>;
 }
 
+/** A name given to `goal()`, or one that is reached when a kernel function is called. */
+export type Goal = string | { readonly name: string; readonly calls: string };
+
+export function goalName(goal: Goal): string {
+  return typeof goal === 'string' ? goal : goal.name;
+}
+
 export interface ScenarioDefinition<K extends Kernel, S> {
   readonly name: string;
   /** What it stands for: patches, published bugs, candidates, by the names of the facts. */
@@ -49,8 +56,8 @@ export interface ScenarioDefinition<K extends Kernel, S> {
   /** Builds the state. Runs first in each execution, not interleaved. */
   setup(kernel: K, variant: string): S;
   readonly tasks: Readonly<Record<string, TaskDefinition<S>>>;
-  /** Names given to `goal()`: some execution must reach each, or a clean verdict means nothing. */
-  readonly goals?: readonly string[];
+  /** Some execution must reach each, or a clean verdict means nothing. */
+  readonly goals?: readonly Goal[];
   /** Runs after all tasks have ended, before the search for leaks; plain code or a generator. */
   finally?(state: S, variant: string): void | Body<unknown>;
 }
@@ -71,6 +78,9 @@ export function programOf<K extends Kernel, S>(scenario: Scenario<K, S>, variant
   return {
     start(watches: readonly Watch[], tracer: Tracer | null): Kernel {
       const kernel = scenario.boot({ budget, watches, tracer });
+      for (const goal of scenario.goals ?? []) {
+        if (typeof goal !== 'string') kernel.goalCalls.set(goal.calls, goal.name);
+      }
       const before = setRunning(kernel);
       state = scenario.setup(kernel, variant);
       kernel.roots.push(state);

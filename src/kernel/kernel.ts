@@ -72,6 +72,8 @@ export class Kernel {
   readonly slabMemory = new Set<Memory>();
   readonly findings: Finding[] = [];
   readonly goals = new Set<string>();
+  /** Goals that are reached by calling a function, by its kernel name. */
+  readonly goalCalls = new Map<string, string>();
   /** Lines that model code printed (`pr_info`). */
   readonly log: string[] = [];
   /** State of the kernel's parts, made anew for each execution; see `perKernel`. */
@@ -275,6 +277,7 @@ export class Kernel {
       }
     } catch (error) {
       this.endByError(task, error);
+      DELIVERED.value = undefined;
     } finally {
       setRunning(before);
     }
@@ -396,7 +399,7 @@ export class Kernel {
   /** Adds a finding of the present step. */
   report(report: Report): void {
     const task = report.isGlobal === true ? null : this.currentTask;
-    this.findings.push({
+    const finding: Finding = {
       kind: report.kind,
       object: report.object,
       message: report.message,
@@ -406,7 +409,9 @@ export class Kernel {
       task,
       step: report.isGlobal === true ? this.stepCount : this.now,
       witnesses: report.witnesses ?? [],
-    });
+    };
+    this.findings.push(finding);
+    this.tracer?.onFinding?.(finding, this.currentTask);
   }
 
   /** Ends the current task, as an oops does. The finding must have been reported. */
@@ -516,6 +521,10 @@ export class Kernel {
     }
     const { callee } = call;
     this.tracer?.onCall(task, call);
+    if (this.goalCalls.size > 0) {
+      const reached = this.goalCalls.get(callee.name);
+      if (reached !== undefined) this.goals.add(reached);
+    }
     const generator = callee.body(...(call.args as never[]));
     task.frames.push({ callee, generator, call });
     if (callee.text !== null) this.checkText(task);

@@ -3,6 +3,7 @@
  * implements the ones it needs. A hook that finds something calls `kernel.report`.
  */
 import type { Call } from './call.ts';
+import type { Finding } from './finding.ts';
 import type { Memory, KernelObject } from './memory.ts';
 import type { Access, Operation, Yieldable } from './operation.ts';
 import type { Kernel } from './kernel.ts';
@@ -38,7 +39,7 @@ export interface Watch {
   /** A lock was misused: `what` is a clause like "released by a task that does not hold it". */
   onLockMisuse?(kernel: Kernel, lock: string, what: string): void;
   /** BUG_ON, WARN_ON or a lockdep assertion fired. */
-  onAssertion?(kernel: Kernel, grade: 'BUG_ON' | 'WARN_ON' | 'lockdep', condition: string): void;
+  onAssertion?(kernel: Kernel, grade: AssertionGrade, condition: string): void;
   /** A function of an unloaded module is about to run, or to go on. */
   onUnloadedCode?(kernel: Kernel, functionName: string, moduleName: string): void;
   /** No task can go on and not all have ended. */
@@ -46,6 +47,8 @@ export interface Watch {
   /** The execution is over, `finally` included. */
   onEnd?(kernel: Kernel): void;
 }
+
+export type AssertionGrade = 'BUG_ON' | 'WARN_ON' | 'lockdep';
 
 /** How memory is being used: `kfd_process.mm` is `read`, `mutex_lock(&kfd_process.mutex)` is `run`. */
 export interface Use {
@@ -63,4 +66,6 @@ export interface Tracer {
   onReturn(task: Task, value: unknown): void;
   /** A plain access, an allocation, a message: something worth a line under the present step. */
   onNote(task: Task, text: string): void;
+  /** A detector found something; `task` is the current one. The place is on the JavaScript stack. */
+  onFinding?(finding: Finding, task: Task): void;
 }
