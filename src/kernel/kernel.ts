@@ -555,6 +555,9 @@ export class Kernel {
     for (const held of task.heldLocks) {
       this.lockMisuse(held.path, `still held when task '${task.name}' ended`);
     }
+    for (const section of task.readSections) {
+      this.lockMisuse(section.path, `a read section is still open when task '${task.name}' ended`);
+    }
     if (task.cpu.holders.includes(task)) task.cpu.release(task, this.now);
   }
 

@@ -29,6 +29,11 @@ export interface HeldLock {
   readonly lock?: object;
 }
 
+/** A read section of RCU or of an srcu_struct; grace-period.ts knows more of it. */
+export interface ReadSection {
+  readonly path: string;
+}
+
 export class Task {
   /** Its position in the execution's list of tasks; equal schedules give equal indexes. */
   readonly index: number;
@@ -64,6 +69,8 @@ export class Task {
   /** True once a signal was found pending; it stays so. */
   hasSignal = false;
   readonly heldLocks: HeldLock[] = [];
+  /** RCU and SRCU read sections that it is in. */
+  readonly readSections: ReadSection[] = [];
   /** `current->mm`; the type belongs to mm-types. */
   mm: unknown = null;
   /** The process it is a thread of; the type belongs to the files of the kernel. */
