@@ -7,11 +7,16 @@
  * interrupts are on.
  * Simplified: a spinning task does not yet have preemption off; it is simply not enabled.
  */
+import { access, COMMUTE, WRITE, type Access } from './operation.ts';
 import type { Task } from './task.ts';
 
 export class Cpu {
   readonly id: number;
-  /** What shutting out others conflicts on: shutting out is a WRITE, any other step a COMMUTE. */
+  /**
+   * The first of its two variables. Shutting out others conflicts on the first: shutting out is a
+   * WRITE, any other step a COMMUTE. The start of an interrupt handler conflicts on the second, with
+   * every step that it could have come before.
+   */
   readonly variable: number;
   /** Who shuts out the others, innermost last. */
   readonly holders: Task[] = [];
@@ -35,6 +40,23 @@ export class Cpu {
   excludes(task: Task): boolean {
     const holder = this.holders.at(-1);
     return holder !== undefined && holder !== task;
+  }
+
+  /**
+   * Appends what a step of `task` touches of the CPU, if the CPU is shared. A step of a task that
+   * shuts out the others touches less: nobody could have come in between, so it is the step that
+   * began the exclusion that others must be tried before, not this one.
+   */
+  footprint(task: Task, shutsOut: boolean, out: Access[]): void {
+    if (task.kind === 'interrupt') {
+      if (!task.hasStarted) out.push(access(this.variable + 1, WRITE));
+      return;
+    }
+    if (task.irqDisableCount > 0) return;
+    out.push(access(this.variable + 1, COMMUTE));
+    if (!this.holders.includes(task)) {
+      out.push(access(this.variable, shutsOut ? WRITE : COMMUTE));
+    }
   }
 
   acquire(task: Task): void {

@@ -19,12 +19,10 @@ import { Memory, type KernelObject, type MemoryKind } from './memory.ts';
 import { OOPS, Oops } from './oops.ts';
 import {
   access,
-  COMMUTE,
   DELIVERED,
   Operation,
   READ,
   RESUME,
-  WRITE,
   type Access,
   type AccessMode,
   type Body,
@@ -116,7 +114,7 @@ export class Kernel {
       {
         name: 'setup',
         kind: 'setup',
-        cpu: new Cpu(-1, this.reserveVariables(1)),
+        cpu: new Cpu(-1, this.reserveVariables(2)),
         parent: null,
         spawnedAt: -1,
       },
@@ -143,11 +141,7 @@ export class Kernel {
   footprint(task: Task, out: Access[]): void {
     const operation = task.pending as Operation<unknown>;
     operation.footprint(out, task);
-    const { cpu } = task;
-    if (cpu.isShared) {
-      const shutsOut = operation.disablesPreemption && task.preemptCount === 0;
-      out.push(access(cpu.variable, shutsOut ? WRITE : COMMUTE));
-    }
+    if (task.cpu.isShared) task.cpu.footprint(task, operation.disablesPreemption, out);
   }
 
   /** Takes the task's next step. It must be enabled. */
@@ -290,7 +284,7 @@ export class Kernel {
   cpu(id: number): Cpu {
     let cpu = this.cpus.get(id);
     if (cpu === undefined) {
-      cpu = new Cpu(id, this.reserveVariables(1));
+      cpu = new Cpu(id, this.reserveVariables(2));
       this.cpus.set(id, cpu);
     }
     return cpu;
