@@ -23,6 +23,7 @@ import { STEP_COUNT_MAX_DEFAULT, TASK_COUNT_MAX } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
 import { conflicts, modeOf, variableOf, type Access } from '../kernel/operation.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { running, setRunning } from '../kernel/running.ts';
 import type { Task } from '../kernel/task.ts';
 import type { Tracer, Watch } from '../kernel/watch.ts';
 import { LastAccess } from './last-access.ts';
@@ -97,6 +98,16 @@ export class SourceDpor {
   }
 
   run(): ExploreResult {
+    // Operations are asked whether they are enabled, and in how many ways, between steps too.
+    const before = running;
+    try {
+      return this.explore();
+    } finally {
+      setRunning(before);
+    }
+  }
+
+  private explore(): ExploreResult {
     let isComplete = true;
     do {
       const wasStopped = this.runOnce();
@@ -116,6 +127,7 @@ export class SourceDpor {
   private runOnce(): boolean {
     this.kernel = this.program.start(this.options.watches ?? [], null as Tracer | null);
     const { kernel } = this;
+    setRunning(kernel);
     for (let at = 0; at < this.depth; at += 1) this.repeat(at);
     this.resumeNode();
     for (;;) {
