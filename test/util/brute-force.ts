@@ -42,6 +42,8 @@ export interface BruteForce {
 
 interface Event {
   readonly task: number;
+  /** The task's name that is the same in all interleavings of a trace, see `stableName`. */
+  readonly name: string;
   /** Its position among the steps of its task. */
   readonly index: number;
   readonly outcome: number;
@@ -101,6 +103,7 @@ class Run {
     kernel.step(task, outcome);
     this.events.push({
       task: index,
+      name: stableName(task, kernel),
       index: this.events.filter((event) => event.task === index).length,
       outcome,
       footprint,
@@ -114,13 +117,25 @@ class Run {
     const { kernel } = this;
     const blocked = kernel.tasks
       .filter((task) => !task.isDone)
-      .map((task) => `${task.index} blocked at ${task.pending?.describe(task) ?? '?'}`);
+      .map(
+        (task) => `${stableName(task, kernel)} blocked at ${task.pending?.describe(task) ?? '?'}`,
+      )
+      .toSorted();
     kernel.finish();
     this.program.finish(kernel);
     kernel.end();
     const findings = kernel.findings.map((found) => `${found.kind} ${found.object}`).toSorted();
-    const lines = this.seen.map((steps, task) => `task ${task}: ${steps.join('; ')}`);
+    const lines = kernel.tasks
+      .map(
+        (task) => `task ${stableName(task, kernel)}: ${(this.seen[task.index] ?? []).join('; ')}`,
+      )
+      .toSorted();
     return [...lines, ...blocked, ...findings, ...[...kernel.goals].toSorted()].join('\n');
+  }
+
+  /** The interleaving as one name for each step, the same whatever indexes the tasks have. */
+  get stepNames(): string[] {
+    return this.events.map((event) => `${event.name}.${event.outcome}`);
   }
 
   get schedule(): Schedule {
@@ -129,6 +144,17 @@ class Run {
       outcomes: this.events.map((event) => event.outcome),
     };
   }
+}
+
+/**
+ * The index of a task that is there from the beginning; for one that another task starts, who that
+ * was and the how-manieth it is of that one. Its own index depends on the interleaving.
+ */
+function stableName(task: Task, kernel: Kernel): string {
+  const { parent } = task;
+  if (parent === null) return String(task.index);
+  const siblings = kernel.tasks.filter((other) => other.parent === parent);
+  return `${stableName(parent, kernel)}/${siblings.indexOf(task)}`;
 }
 
 function show(value: unknown): string {
@@ -151,6 +177,10 @@ function keyOf(events: readonly Event[]): string {
   const clocks: number[][] = [];
   const last: number[] = [];
   const perTask: string[][] = Array.from({ length: taskCount }, () => []);
+  const nameOf = new Map<number, string>();
+  for (const event of events) nameOf.set(event.task, event.name);
+  // Tasks in the order of their names: their indexes may differ between interleavings.
+  const order = [...nameOf].toSorted((a, b) => (a[1] < b[1] ? -1 : 1)).map(([task]) => task);
   for (const [at, event] of events.entries()) {
     const clock = Array.from({ length: taskCount }, () => 0);
     const join = (step: number): void => {
@@ -164,12 +194,13 @@ function keyOf(events: readonly Event[]): string {
       if (other.task !== event.task && doConflict(other.footprint, event.footprint)) join(before);
     }
     for (const step of event.after) join(step);
-    perTask[event.task]?.push(`${event.outcome}<${clock.join(',')}>`);
+    const shown = order.map((task) => clock[task]).join(',');
+    perTask[event.task]?.push(`${event.outcome}<${shown}>`);
     clock[event.task] = event.index + 1;
     clocks.push(clock);
     last[event.task] = at;
   }
-  return perTask.map((steps, task) => `${task}: ${steps.join(' ')}`).join(' | ');
+  return order.map((task) => `${nameOf.get(task)}: ${perTask[task]?.join(' ')}`).join(' | ');
 }
 
 /** The key of the trace that `schedule` is an interleaving of; see the head of this file. */
@@ -196,7 +227,7 @@ class Enumeration {
   note(run: Run, behaviour: string): void {
     const key = keyOf(run.events);
     const { schedule } = run;
-    this.names.add(scheduleName(schedule));
+    this.names.add(run.stepNames.join(' '));
     const known = this.behaviourOf.get(key);
     if (known === undefined) {
       this.behaviourOf.set(key, behaviour);
@@ -208,18 +239,18 @@ class Enumeration {
 
   /** Notes what the neighbours in this interleaving promise about others. */
   noteNeighbours(run: Run): void {
-    const { events, schedule } = run;
-    const name = scheduleName(schedule);
+    const { events, stepNames } = run;
+    const name = stepNames.join(' ');
     for (let at = 1; at < events.length; at += 1) {
       const [one, two] = [events[at - 1] as Event, events[at] as Event];
       if (one.task === two.task || doConflict(one.footprint, two.footprint)) continue;
       if (two.index === 0 && two.spawnedAt === at - 1) continue;
-      const swapped = swap(schedule, at);
+      const swapped = swap(stepNames, at);
       // The rest of the schedule may turn out otherwise if the order did matter after all.
       if (two.after.includes(at - 1)) {
-        this.unwanted.set(prefixName(swapped, at), `${name}: steps ${at - 1} and ${at}`);
+        this.unwanted.set(swapped.slice(0, at).join(' '), `${name}: steps ${at - 1} and ${at}`);
       } else {
-        this.wanted.set(scheduleName(swapped), `${name}: steps ${at - 1} and ${at}`);
+        this.wanted.set(swapped.join(' '), `${name}: steps ${at - 1} and ${at}`);
       }
     }
   }
@@ -241,22 +272,11 @@ class Enumeration {
   }
 }
 
-/** The schedule with the steps `at - 1` and `at` the other way round. */
-function swap(schedule: Schedule, at: number): Schedule {
-  const exchange = (list: readonly number[]): number[] => {
-    const copy = [...list];
-    [copy[at - 1], copy[at]] = [copy[at] as number, copy[at - 1] as number];
-    return copy;
-  };
-  return { tasks: exchange(schedule.tasks), outcomes: exchange(schedule.outcomes) };
-}
-
-/** The name of the schedule's first `count` steps. */
-function prefixName(schedule: Schedule, count: number): string {
-  return scheduleName({
-    tasks: schedule.tasks.slice(0, count),
-    outcomes: schedule.outcomes.slice(0, count),
-  });
+/** The steps with those at `at - 1` and `at` the other way round. */
+function swap(steps: readonly string[], at: number): string[] {
+  const copy = [...steps];
+  [copy[at - 1], copy[at]] = [copy[at] as string, copy[at - 1] as string];
+  return copy;
 }
 
 /** Runs every interleaving of `program`, by executing it anew for each. */
