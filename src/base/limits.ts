@@ -10,3 +10,5 @@ export const CALL_DEPTH_MAX = 256;
 export const SILENCE_SECONDS_MAX = 5;
 /** Bytes of a token that `replay` reads. */
 export const TOKEN_BYTES_MAX = 1 << 20;
+/** Steps of the schedule in a token. */
+export const TOKEN_STEPS_MAX = 1 << 20;

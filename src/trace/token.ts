@@ -1,0 +1,153 @@
+/**
+ * Tokens: an execution as one word that survives mail, shells and address lines.
+ *
+ *     mn1_ base64url( version, scenario, variant, runs, outcomes, checksum )
+ *
+ * A schedule is stored as runs of steps of the same task, and of the outcomes only those that are not
+ * 0. The word begins with a letter, so that no command line takes it for an option. Its checksum
+ * finds any single wrong letter, and a missing end with a probability of 2^-32 of failing.
+ */
+import { decodeBase64url, encodeBase64url } from '../base/base64url.ts';
+import { ByteReader, ByteWriter, MalformedBytes } from '../base/bytes.ts';
+import { assert } from '../base/assert.ts';
+import { TOKEN_BYTES_MAX, TOKEN_STEPS_MAX } from '../base/limits.ts';
+import { UsageError } from '../base/usage-error.ts';
+import type { Schedule } from '../check/program.ts';
+
+export interface TokenContent {
+  /** The version of mmulab that wrote it. */
+  readonly version: string;
+  /** A scenario of the catalogue, or `file:<relative path>#<scenario>`. */
+  readonly scenario: string;
+  readonly variant: string;
+  readonly schedule: Schedule;
+}
+
+const PREFIX = 'mn1_';
+const ANY_FORMAT = /^mn(\d+)_/;
+/** A run is its length - 1 times this, plus its task. At least TASK_COUNT_MAX; part of the format. */
+const RUN_RADIX = 32;
+
+/** Writes a token. */
+export function encodeToken(content: TokenContent): string {
+  const { tasks, outcomes } = content.schedule;
+  const writer = new ByteWriter();
+  writer.text(content.version);
+  writer.text(content.scenario);
+  writer.text(content.variant);
+  const runs = runsOf(tasks);
+  writer.integer(runs.length);
+  for (const run of runs) {
+    assert(run.task < RUN_RADIX, `task ${run.task} fits into a token`);
+    writer.integer((run.length - 1) * RUN_RADIX + run.task);
+  }
+  let before = 0;
+  for (const [at, outcome] of outcomes.entries()) {
+    if (outcome === 0) continue;
+    writer.integer(at - before);
+    writer.integer(outcome);
+    before = at;
+  }
+  writer.checksum();
+  return PREFIX + encodeBase64url(writer.finish());
+}
+
+/**
+ * Reads a token.
+ *
+ * @param version the version of mmulab that is to replay it; null to take any.
+ * @throws UsageError MN301 if it is damaged or no token; MN302 if another version wrote it.
+ */
+export function decodeToken(token: string, version: string | null = null): TokenContent {
+  const text = token.trim();
+  if (text.length > TOKEN_BYTES_MAX) {
+    throw damaged(text, `it is ${text.length} letters long, the limit is ${TOKEN_BYTES_MAX}`);
+  }
+  checkFormat(text);
+  const reader = new ByteReader(bytesOf(text));
+  try {
+    reader.checksum();
+    const writer = printable(reader.text());
+    if (version !== null && writer !== version) throw otherVersion(writer, version);
+    return {
+      version: writer,
+      scenario: printable(reader.text()),
+      variant: printable(reader.text()),
+      schedule: readSchedule(reader),
+    };
+  } catch (error) {
+    if (!(error instanceof MalformedBytes)) throw error;
+    throw damaged(text, 'its checksum is wrong: letters are missing, added or changed');
+  }
+}
+
+/** Names from a token are printed in messages: one that could steer a terminal is refused. */
+function printable(text: string): string {
+  if (/\p{Cc}/u.test(text)) throw new MalformedBytes('control characters');
+  return text;
+}
+
+function runsOf(tasks: readonly number[]): { readonly task: number; length: number }[] {
+  const runs: { readonly task: number; length: number }[] = [];
+  for (const task of tasks) {
+    const last = runs.at(-1);
+    if (last !== undefined && last.task === task) last.length += 1;
+    else runs.push({ task, length: 1 });
+  }
+  return runs;
+}
+
+function readSchedule(reader: ByteReader): Schedule {
+  const tasks: number[] = [];
+  for (let left = reader.integer(); left > 0; left -= 1) {
+    const run = reader.integer();
+    const length = Math.floor(run / RUN_RADIX) + 1;
+    if (tasks.length + length > TOKEN_STEPS_MAX) throw new MalformedBytes('too many steps');
+    for (let step = 0; step < length; step += 1) tasks.push(run % RUN_RADIX);
+  }
+  const outcomes = tasks.map(() => 0);
+  for (let at = 0; !reader.isAtEnd;) {
+    at += reader.integer();
+    if (at >= tasks.length) throw new MalformedBytes('outcome of no step');
+    outcomes[at] = reader.integer();
+  }
+  return { tasks, outcomes };
+}
+
+function checkFormat(text: string): void {
+  if (text.startsWith(PREFIX)) return;
+  const format = ANY_FORMAT.exec(text);
+  if (format === null) throw damaged(text, `a token begins with '${PREFIX}'`);
+  throw new UsageError(
+    'MN302',
+    `the token has format ${format[1] as string}, this mmulab reads format 1. Replay it with the ` +
+      `version that printed it, or check the scenario again to get a new one.`,
+  );
+}
+
+function bytesOf(text: string): Uint8Array {
+  const bytes = decodeBase64url(text.slice(PREFIX.length));
+  if (bytes instanceof Uint8Array) return bytes;
+  if (bytes.problem !== 'letter') throw damaged(text, 'its end is missing or was changed');
+  const at = PREFIX.length + bytes.position;
+  const letter = JSON.stringify(String.fromCodePoint(text.codePointAt(at) as number));
+  throw damaged(text, `letter ${at + 1} is ${letter}; only A-Z a-z 0-9 - _ occur in tokens`);
+}
+
+function damaged(text: string, problem: string): UsageError {
+  const shown = text.length <= 24 ? text : `${text.slice(0, 21)}…`;
+  return new UsageError(
+    'MN301',
+    `'${shown}' is no token that can be replayed: ${problem}. Copy the whole word that 'check' ` +
+      `printed after 'replay'.`,
+  );
+}
+
+function otherVersion(writer: string, version: string): UsageError {
+  return new UsageError(
+    'MN302',
+    `the token was written by mmulab ${writer}, this is mmulab ${version}: the same schedule may ` +
+      `take another course. Replay it with 'npx mmulab@${writer} replay', or check the scenario ` +
+      `again to get a new one.`,
+  );
+}
