@@ -12,3 +12,5 @@ export const SILENCE_SECONDS_MAX = 5;
 export const TOKEN_BYTES_MAX = 1 << 20;
 /** Steps of the schedule in a token. */
 export const TOKEN_STEPS_MAX = 1 << 20;
+/** Executions with one violation whose schedules are shortened in search of the shortest. */
+export const SHORTENING_COUNT_MAX = 1000;

@@ -14,6 +14,14 @@ export interface Violation {
   readonly schedule: Schedule;
 }
 
+/** Something that may be a violation and has not been seen to happen. Does not change the verdict. */
+export interface Suspicion {
+  readonly kind: FindingKind;
+  readonly object: string;
+  readonly message: string;
+  readonly places: readonly [string, string];
+}
+
 export interface GoalResult {
   readonly name: string;
   readonly reached: boolean;
@@ -40,4 +48,5 @@ export interface VariantResult {
   readonly blocked: number;
   readonly steps: number;
   readonly violations: readonly Violation[];
+  readonly suspicions: readonly Suspicion[];
 }

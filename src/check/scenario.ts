@@ -2,8 +2,11 @@
  * Scenarios: what is set up, which tasks then run side by side, what must be reached, and what each
  * variant of the code under test is expected to do.
  */
+import { InternalError } from '../base/assert.ts';
+import { UsageError } from '../base/usage-error.ts';
 import type { FindingKind } from '../kernel/finding.ts';
 import { NO_FAULTS, type Budget, type Kernel, type KernelOptions } from '../kernel/kernel.ts';
+import { Oops } from '../kernel/oops.ts';
 import type { Body } from '../kernel/operation.ts';
 import { setRunning } from '../kernel/running.ts';
 import type { TaskKind } from '../kernel/task.ts';
@@ -20,10 +23,21 @@ export interface Expectation {
   readonly invariant?: string;
 }
 
+export interface KnownViolation {
+  /** Its name in the facts. */
+  readonly name: string;
+  readonly kind: FindingKind;
+  /** Left out: any. */
+  readonly object?: string;
+}
+
 export interface Variant {
   readonly expect?: Expectation;
-  /** Other violations that are known in this variant, by the names of the facts. */
-  readonly alsoKnown?: readonly string[];
+  /**
+   * Other violations that are known in this variant, by the names of the facts. One that says what it
+   * looks like may be found beside the expected one; a mere name is for the reader.
+   */
+  readonly alsoKnown?: readonly (string | KnownViolation)[];
   /** One line for `list`. */
   readonly about?: string;
 }
@@ -68,22 +82,29 @@ export interface Scenario<K extends Kernel = never, S = never> extends ScenarioD
 }
 
 /** A scenario of which only the outside is known. */
-export type AnyScenario = Scenario<never, never>;
+export type AnyScenario = Scenario<Kernel, unknown>;
 
 /** The program that an explorer runs to check one variant of a scenario. */
 export function programOf<K extends Kernel, S>(scenario: Scenario<K, S>, variant: string): Program {
   const budget: Budget = { ...NO_FAULTS, ...scenario.faults };
   const tasks = Object.entries(scenario.tasks);
   let state: S;
+  // The kernel whose set-up came to its end: an oops in it leaves nothing to run tasks on.
+  let ready: Kernel | null = null;
   return {
     start(watches: readonly Watch[], tracer: Tracer | null): Kernel {
       const kernel = scenario.boot({ budget, watches, tracer });
       for (const goal of scenario.goals ?? []) {
         if (typeof goal !== 'string') kernel.goalCalls.set(goal.calls, goal.name);
       }
-      const before = setRunning(kernel);
-      state = scenario.setup(kernel, variant);
+      ready = null;
+      inSetup(kernel, 'set-up', () => {
+        state = scenario.setup(kernel, variant);
+        ready = kernel;
+      });
+      if (ready === null) return kernel;
       kernel.roots.push(state);
+      const before = setRunning(kernel);
       for (const [name, task] of tasks) {
         kernel.spawn(name, task.kind ?? 'thread', task.cpu ?? null, () => task.run(state, variant));
       }
@@ -91,11 +112,34 @@ export function programOf<K extends Kernel, S>(scenario: Scenario<K, S>, variant
       return kernel;
     },
     finish(kernel: Kernel): void {
-      if (scenario.finally === undefined || !kernel.isQuiet) return;
-      const before = setRunning(kernel);
-      const body = scenario.finally(state, variant);
-      if (body !== undefined) kernel.runNow(body);
-      setRunning(before);
+      if (scenario.finally === undefined || ready !== kernel || !kernel.isQuiet) return;
+      inSetup(kernel, 'finally', () => {
+        const body = scenario.finally?.(state, variant);
+        if (body !== undefined) kernel.runNow(body);
+      });
     },
   };
+}
+
+/**
+ * Runs code of the scenario that belongs to no task. An oops ends it (the finding was reported);
+ * anything else it throws is an error of the scenario.
+ */
+function inSetup(kernel: Kernel, what: string, code: () => void): void {
+  const before = setRunning(kernel);
+  try {
+    code();
+  } catch (error) {
+    if (error instanceof UsageError || error instanceof InternalError) throw error;
+    if (error instanceof Oops) {
+      kernel.currentTask.isOopsed = true;
+      return;
+    }
+    const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+    const wrapped = new UsageError('MN201', `${what} of the scenario threw ${text}`);
+    wrapped.cause = error;
+    throw wrapped;
+  } finally {
+    setRunning(before);
+  }
 }

@@ -120,6 +120,11 @@ export class SourceDpor {
         break;
       }
     } while (this.backtrack());
+    return this.result(isComplete);
+  }
+
+  /** What has been done so far. */
+  result(isComplete: boolean): ExploreResult {
     return { executions: this.executions, blocked: this.blocked, steps: this.steps, isComplete };
   }
 

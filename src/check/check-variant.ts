@@ -1,0 +1,278 @@
+/**
+ * Checking one variant of a scenario: explores it with all detectors, collects the distinct
+ * violations with the shortest schedule found for each, and judges whether this is what the variant
+ * was expected to do.
+ *
+ * Two violations are the same if kind, object and the two code places agree. The search goes on
+ * after a violation, unless told otherwise.
+ */
+import { SHORTENING_COUNT_MAX } from '../base/limits.ts';
+import { UsageError } from '../base/usage-error.ts';
+import type { Finding } from '../kernel/finding.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { allDetectors } from './detector/index.ts';
+import type { Program, Schedule } from './program.ts';
+import type { Bound, GoalResult, Suspicion, VariantResult, Violation } from './result.ts';
+import {
+  goalName,
+  programOf,
+  type Expectation,
+  type Scenario,
+  type Variant,
+  type Verdict,
+} from './scenario.ts';
+import { identityOf, shorten, type Bench, type Counterexample } from './shorten.ts';
+import { SourceDpor, type Execution, type ExploreResult } from './source-dpor.ts';
+
+export interface CheckOptions {
+  /** Stop at the first violation. */
+  readonly bail?: boolean;
+  /** Stop after so many executions, abandoned ones included. */
+  readonly executionCountMax?: number;
+  /** Stop at an execution of so many steps; without it, one that seems endless is an error. */
+  readonly stepCountMax?: number;
+  /** Called after each step, for a sign of life. */
+  readonly onStep?: () => void;
+  /** Asked after each execution: the bound that ends the search here, if any. */
+  readonly boundReached?: (progress: Progress) => Bound | null;
+}
+
+export interface Progress {
+  readonly executions: number;
+  readonly violations: number;
+}
+
+/**
+ * Explores a variant and judges it.
+ *
+ * @throws UsageError if the scenario cannot be run as written. The error has the steps that led to it
+ *   as its `schedule`, the one that failed included, if any was taken: see {@link WithSchedule}.
+ */
+export function checkVariant<K extends Kernel, S>(
+  scenario: Scenario<K, S>,
+  variantName: string,
+  options: CheckOptions = {},
+): VariantResult {
+  const variant = variantOf(scenario, variantName);
+  const search = new Search(() => programOf(scenario, variantName), options);
+  const explored = search.run();
+  const goals = (scenario.goals ?? []).map((goal): GoalResult => {
+    const name = goalName(goal);
+    return { name, reached: search.goals.has(name) };
+  });
+  const violations = search.violations();
+  const complete = explored.isComplete && search.bound === null;
+  const verdict = verdictOf(violations, complete, goals);
+  return {
+    scenario: scenario.name,
+    variant: variantName,
+    models: scenario.models ?? [],
+    expected: variant.expect ?? null,
+    asExpected: isAsExpected(variant, verdict, violations),
+    verdict,
+    complete,
+    bound: search.bound,
+    goals,
+    executions: explored.executions,
+    blocked: explored.blocked,
+    steps: explored.steps,
+    violations,
+    suspicions: search.suspicions(),
+  };
+}
+
+/** What an error that {@link checkVariant} throws has besides; a recorder can repeat it. */
+export interface WithSchedule {
+  readonly schedule?: Schedule;
+}
+
+function variantOf<K extends Kernel, S>(scenario: Scenario<K, S>, name: string): Variant {
+  const variant = Object.hasOwn(scenario.variants, name) ? scenario.variants[name] : undefined;
+  if (variant !== undefined) return variant;
+  throw new UsageError(
+    'MN102',
+    `scenario '${scenario.name}' has no variant '${name}'; it has ` +
+      Object.keys(scenario.variants)
+        .map((known) => `'${known}'`)
+        .join(', '),
+  );
+}
+
+// ---- the search -------------------------------------------------------------------------------
+
+interface Collected {
+  readonly best: Counterexample;
+  readonly attempts: number;
+}
+
+class Search {
+  readonly goals = new Set<string>();
+  bound: Bound | null = null;
+  private readonly options: CheckOptions;
+  private readonly program: Program;
+  /** The same once more, for what is tried while the first is being explored. */
+  private readonly bench: Bench;
+  private readonly detectors = allDetectors();
+  private readonly collected = new Map<string, Collected>();
+  private isStarting = false;
+  private executions = 0;
+
+  constructor(makeProgram: () => Program, options: CheckOptions) {
+    this.options = options;
+    this.program = this.noticingStart(makeProgram());
+    this.bench = { program: makeProgram(), watches: allDetectors() };
+  }
+
+  run(): ExploreResult {
+    const { executionCountMax, stepCountMax, onStep } = this.options;
+    const explorer = new SourceDpor(this.program, {
+      watches: this.detectors,
+      onExecution: (run) => this.onExecution(run),
+      ...(executionCountMax === undefined ? {} : { executionCountMax }),
+      ...(stepCountMax === undefined ? {} : { stepCountMax }),
+      ...(onStep === undefined ? {} : { onStep }),
+    });
+    try {
+      const result = explorer.run();
+      if (!result.isComplete) {
+        this.bound ??= { kind: 'executions', limit: executionCountMax ?? 0, isRequested: true };
+      }
+      return result;
+    } catch (error) {
+      return this.failed(explorer, error);
+    }
+  }
+
+  violations(): Violation[] {
+    return [...this.collected.values()].map(({ best: { finding, schedule } }) => ({
+      kind: finding.kind,
+      object: finding.object,
+      message: finding.message,
+      invariant: finding.invariant,
+      places: finding.places,
+      schedule,
+    }));
+  }
+
+  suspicions(): Suspicion[] {
+    const confirmed = new Set(this.violations().map((violation) => identityOf(violation)));
+    return this.detectors
+      .flatMap((detector) => detector.suspicions ?? [])
+      .filter((suspicion) => !confirmed.has(identityOf(suspicion)));
+  }
+
+  private noticingStart(program: Program): Program {
+    return {
+      ...program,
+      start: (watches, tracer) => {
+        this.isStarting = true;
+        const kernel = program.start(watches, tracer);
+        this.isStarting = false;
+        return kernel;
+      },
+    };
+  }
+
+  private onExecution(run: Execution): boolean {
+    const { kernel } = run;
+    this.executions += 1;
+    for (const goal of kernel.goals) this.goals.add(goal);
+    const known = new Set<string>();
+    for (const finding of kernel.findings) {
+      const identity = identityOf(finding);
+      if (known.has(identity)) continue;
+      known.add(identity);
+      this.collect(identity, finding, run);
+    }
+    if (this.options.bail === true && this.collected.size > 0) {
+      this.bound = { kind: 'first-violation', limit: 1, isRequested: true };
+      return true;
+    }
+    this.bound =
+      this.options.boundReached?.({
+        executions: this.executions,
+        violations: this.collected.size,
+      }) ?? null;
+    return this.bound !== null;
+  }
+
+  private collect(identity: string, finding: Finding, run: Execution): void {
+    const known = this.collected.get(identity);
+    if (known === undefined) {
+      const best = shorten(run, finding, this.bench);
+      if (best === null) throw cannotBeRepeated(finding);
+      this.collected.set(identity, { best, attempts: 1 });
+      return;
+    }
+    if (known.attempts >= SHORTENING_COUNT_MAX) return;
+    const better = shorten(run, finding, this.bench, known.best.cost);
+    this.collected.set(identity, { best: better ?? known.best, attempts: known.attempts + 1 });
+  }
+
+  /** An error ends the search; only the bound on steps, if it was asked for, ends it in order. */
+  private failed(explorer: SourceDpor, error: unknown): ExploreResult {
+    const limit = this.options.stepCountMax;
+    if (limit !== undefined && error instanceof UsageError && error.code === 'MN205') {
+      this.bound = { kind: 'steps', limit, isRequested: true };
+      return explorer.result(false);
+    }
+    if (!this.isStarting && typeof error === 'object' && error !== null) {
+      Object.assign(error, { schedule: explorer.schedule } satisfies WithSchedule);
+    }
+    throw error;
+  }
+}
+
+function cannotBeRepeated(finding: Finding): UsageError {
+  return new UsageError(
+    'MN204',
+    `a violation was found (${finding.message}), but the same schedule did not lead to it again. ` +
+      'Something keeps state between executions: a variable of the module that set-up does not ' +
+      'make anew, the clock, or a random number.',
+  );
+}
+
+// ---- the verdict ------------------------------------------------------------------------------
+
+function verdictOf(
+  violations: readonly Violation[],
+  complete: boolean,
+  goals: readonly GoalResult[],
+): Verdict {
+  if (violations.length > 0) return 'violation';
+  if (!complete) return 'bounded';
+  return goals.every((goal) => goal.reached) ? 'clean' : 'vacuous';
+}
+
+function isAsExpected(
+  variant: Variant,
+  verdict: Verdict,
+  violations: readonly Violation[],
+): boolean {
+  const { expect } = variant;
+  if (expect === undefined) return violations.length === 0;
+  if (verdict !== expect.verdict) return false;
+  if (verdict !== 'violation') return true;
+  const isExpected = (violation: Violation): boolean => fits(expect, violation);
+  return (
+    violations.some(isExpected) &&
+    violations.every((violation) => isExpected(violation) || isKnown(variant, violation))
+  );
+}
+
+function fits(expect: Expectation, violation: Violation): boolean {
+  return (
+    (expect.kind ?? violation.kind) === violation.kind &&
+    (expect.object ?? violation.object) === violation.object &&
+    (expect.invariant ?? violation.invariant) === violation.invariant
+  );
+}
+
+function isKnown(variant: Variant, violation: Violation): boolean {
+  return (variant.alsoKnown ?? []).some(
+    (known) =>
+      typeof known !== 'string' &&
+      known.kind === violation.kind &&
+      (known.object ?? violation.object) === violation.object,
+  );
+}
