@@ -42,9 +42,17 @@ export interface Budget {
   readonly timeouts: number;
   /** Freed addresses that the slab hands out again. */
   readonly reuses: number;
+  /** Copies from and to user space that fail. */
+  readonly userFaults: number;
 }
 
-export const NO_FAULTS: Budget = { allocations: 0, signals: 0, timeouts: 0, reuses: 0 };
+export const NO_FAULTS: Budget = {
+  allocations: 0,
+  signals: 0,
+  timeouts: 0,
+  reuses: 0,
+  userFaults: 0,
+};
 
 export interface KernelOptions {
   readonly budget: Budget;
@@ -142,6 +150,10 @@ export class Kernel {
     const operation = task.pending as Operation<unknown>;
     operation.footprint(out, task);
     if (task.cpu.isShared) task.cpu.footprint(task, operation.disablesPreemption, out);
+    const text = task.frames.at(-1)?.text ?? null;
+    if (text === null) return;
+    const variable = this.textVariables.get(text.moduleName);
+    if (variable !== undefined) out.push(access(variable, READ));
   }
 
   /** Takes the task's next step. It must be enabled. */
@@ -231,7 +243,7 @@ export class Kernel {
     const before = setRunning(this);
     this.currentTask = task;
     try {
-      task.frames.push({ callee, generator: body(), call: null });
+      task.frames.push({ callee, generator: body(), call: null, text: null });
       this.resume(task, undefined);
     } catch (error) {
       this.endByError(task, error);
@@ -254,7 +266,7 @@ export class Kernel {
       return yield* body as unknown as Body<unknown>;
     })();
     task.isDone = false;
-    task.frames.push({ callee, generator: wrapper, call: null });
+    task.frames.push({ callee, generator: wrapper, call: null, text: null });
     try {
       this.resume(task, undefined);
       while (task.pending !== null) {
@@ -490,6 +502,7 @@ export class Kernel {
       if (result.done === true) {
         task.frames.pop();
         this.tracer?.onReturn(task, result.value);
+        this.checkText(task);
         delivered = result.value;
         continue;
       }
@@ -520,12 +533,18 @@ export class Kernel {
       if (reached !== undefined) this.goals.add(reached);
     }
     const generator = callee.body(...(call.args as never[]));
-    task.frames.push({ callee, generator, call });
+    const text = callee.text ?? task.frames.at(-1)?.text ?? null;
+    task.frames.push({ callee, generator, call, text });
     if (callee.text !== null) this.checkText(task);
   }
 
   /** Modules that were unloaded; a task must not be found in their text. */
   readonly unloadedModules = new Set<string>();
+  /**
+   * What unloading a module conflicts on, by its name: every step of a task that is in its text, or
+   * will return there, is a READ.
+   */
+  readonly textVariables = new Map<string, number>();
 
   private checkText(task: Task): void {
     if (this.unloadedModules.size === 0) return;

@@ -4,7 +4,7 @@
  * Threads, work items, RCU and SRCU callbacks, timers and interrupt handlers are all tasks. Only
  * the innermost generator of a task is ever resumed.
  */
-import type { Call, KernelFunction } from './call.ts';
+import type { Call, KernelFunction, Text } from './call.ts';
 import type { Cpu } from './cpu.ts';
 import type { Body, Operation } from './operation.ts';
 
@@ -18,6 +18,8 @@ export interface Frame {
   readonly callee: KernelFunction;
   readonly generator: Body<unknown>;
   readonly call: Call<unknown> | null;
+  /** The module whose text it is in or returns to, the innermost one; null if there is none. */
+  readonly text: Text | null;
 }
 
 /** A lock that a task holds, for lockdep assertions and for pictures. */
