@@ -14,3 +14,5 @@ export const TOKEN_BYTES_MAX = 1 << 20;
 export const TOKEN_STEPS_MAX = 1 << 20;
 /** Executions with one violation whose schedules are shortened in search of the shortest. */
 export const SHORTENING_COUNT_MAX = 1000;
+/** MiB of memory of the exploring worker. A search keeps one execution at a time and needs little. */
+export const WORKER_MEBIBYTES_MAX = 2048;

@@ -1,0 +1,100 @@
+/**
+ * The one table of commands, arguments and options: the parser, `--help` and the docs come from it.
+ * A command's code is loaded when it is called, so that the others cost nothing.
+ */
+import { EXIT_CODE_TABLE } from './exit-code.ts';
+
+export interface OptionDefinition {
+  readonly flags: string;
+  readonly about: string;
+  /** Turns the text into a value; throws what is wrong with it. Left out for flags and names. */
+  readonly parse?: (text: string) => unknown;
+}
+
+/** What a command gets: positional arguments and options by camel-case name. */
+export interface Invocation {
+  readonly args: readonly string[];
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+export interface CommandDefinition {
+  readonly name: string;
+  /** `<required> [optional] [any...]`, as help shows them. */
+  readonly args: string;
+  readonly about: string;
+  readonly options: readonly OptionDefinition[];
+  /** Returns the exit code. */
+  readonly load: () => Promise<(invocation: Invocation) => Promise<number>>;
+}
+
+function count(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value === 0) {
+    throw new Error('expected a whole number above 0');
+  }
+  return value;
+}
+
+function seconds(text: string): number {
+  const value = Number(text.replace(/s$/, ''));
+  if (!Number.isFinite(value) || value <= 0) throw new Error('expected seconds, like 30');
+  return value;
+}
+
+const JSON_OPTION: OptionDefinition = { flags: '--json', about: 'print one JSON document' };
+
+export const COMMANDS: readonly CommandDefinition[] = [
+  {
+    name: 'demo',
+    args: '[scenario]',
+    about: 'show a bug of the catalogue, and that it is gone once fixed (default: kfd-unregister)',
+    options: [],
+    load: async () => (await import('./command/demo.ts')).demo,
+  },
+  {
+    name: 'check',
+    args: '[scenarios or files...]',
+    about: 'run every interleaving of a scenario, or of those in a TypeScript file',
+    options: [
+      { flags: '--variant <name>', about: 'only this variant' },
+      { flags: '--all', about: 'every scenario of the catalogue' },
+      { flags: '--bail', about: 'stop at the first violation' },
+      JSON_OPTION,
+      { flags: '--watch', about: 'check again whenever the file or what it imports changes' },
+      { flags: '--max-executions <n>', about: 'stop after n executions', parse: count },
+      { flags: '--max-steps <n>', about: 'stop at an execution of n steps', parse: count },
+      { flags: '--timeout <seconds>', about: 'stop after so many seconds', parse: seconds },
+    ],
+    load: async () => (await import('./command/check.ts')).check,
+  },
+  {
+    name: 'replay',
+    args: '<token> [file]',
+    about: 'repeat the execution that a token stands for; file: where its scenario is defined',
+    options: [
+      { flags: '--inspect', about: 'under the Node debugger, with breakpoints in the driver file' },
+      JSON_OPTION,
+    ],
+    load: async () => (await import('./command/replay.ts')).replay,
+  },
+  {
+    name: 'list',
+    args: '',
+    about: 'the scenarios of the catalogue and their variants',
+    options: [JSON_OPTION],
+    load: async () => (await import('./command/list.ts')).list,
+  },
+  {
+    name: 'init',
+    args: '<name>',
+    about: 'write a driver of your own to start from, name.ts, and its test',
+    options: [],
+    load: async () => (await import('./command/init.ts')).init,
+  },
+];
+
+export const EPILOGUE = `
+${EXIT_CODE_TABLE}
+
+Messages have codes (MN101); docs/errors.md explains each.
+`;

@@ -1,0 +1,57 @@
+/** What the command and its exploring worker say to each other. */
+import type { Failure } from './error-text.ts';
+
+/** What to check: a scenario of the catalogue, or all that a file exports. */
+export type Target =
+  | { readonly kind: 'scenario'; readonly name: string }
+  | { readonly kind: 'file'; readonly path: string };
+
+/** How results are to be written. */
+export interface View {
+  readonly isJson: boolean;
+  readonly hasColor: boolean;
+  readonly columns: number;
+}
+
+export interface CheckRequest {
+  readonly kind: 'check';
+  readonly target: Target;
+  /** Only this variant; all, if null. */
+  readonly variant: string | null;
+  readonly doesBail: boolean;
+  readonly stepCountMax: number | null;
+  readonly executionCountMax: number | null;
+  readonly secondsMax: number | null;
+  readonly view: View;
+}
+
+export interface ReplayRequest {
+  readonly kind: 'replay';
+  readonly token: string;
+  /** Where the scenario is defined, if not where the token says. */
+  readonly file: string | null;
+  readonly view: View;
+}
+
+export type Request = CheckRequest | ReplayRequest;
+
+export type Message =
+  /** A variant is being checked now. */
+  | { readonly kind: 'started'; readonly name: string }
+  /** A variant is done: as text, or as a part of the JSON document. */
+  | {
+      readonly kind: 'result';
+      readonly text: string;
+      readonly json: unknown;
+      readonly exitCode: number;
+    }
+  /** Something is wrong with the input. */
+  | { readonly kind: 'failed'; readonly failure: Failure }
+  /** Something is wrong with us. */
+  | { readonly kind: 'broken'; readonly text: string }
+  | { readonly kind: 'done' };
+
+export interface WorkerInput {
+  readonly request: Request;
+  readonly counters: SharedArrayBuffer;
+}

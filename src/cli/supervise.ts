@@ -1,0 +1,245 @@
+/**
+ * Runs a request in a worker and watches over it, so that nothing in a user's file can hang or crash
+ * the command: a worker that gives no sign of life is asked what it is doing and ended, one that takes
+ * too much memory is ended by Node, and signals end it after it has told what it knows.
+ */
+import { Worker } from 'node:worker_threads';
+import { SILENCE_SECONDS_MAX, WORKER_MEBIBYTES_MAX } from '../base/limits.ts';
+import { Counters } from './counters.ts';
+import type { Failure } from './error-text.ts';
+import {
+  EXIT_INTERNAL,
+  EXIT_LIMIT,
+  EXIT_SIGINT,
+  EXIT_SIGTERM,
+  EXIT_USAGE,
+  worstExitCode,
+} from './exit-code.ts';
+import { findHang, type Hang } from './hang.ts';
+import { columns, ProgressLine, writeNote } from './output.ts';
+import { errorText, internalErrorText } from './error-text.ts';
+import { modelPlace, resolvePlace } from './place.ts';
+import type { Message, Request, WorkerInput } from './protocol.ts';
+
+const TICK_MS = 250;
+/** How long a worker may take to tell what it knows, after a signal. */
+const FAREWELL_MS = 1_000;
+
+export interface Outcome {
+  readonly exitCode: number;
+  /** The parts of the JSON document. */
+  readonly documents: readonly unknown[];
+}
+
+/** Runs `request`. `onText` gets what is to be printed, as it comes. */
+export function runInWorker(request: Request, onText: (text: string) => void): Promise<Outcome> {
+  return new Promise((resolve) => {
+    new Supervisor(request, onText, resolve).start();
+  });
+}
+
+class Supervisor {
+  private readonly request: Request;
+  private readonly onText: (text: string) => void;
+  private readonly onOutcome: (outcome: Outcome) => void;
+  private readonly counters = new Counters();
+  private readonly progress = new ProgressLine();
+  private readonly exitCodes: number[] = [];
+  private readonly documents: unknown[] = [];
+  private readonly startedAt = performance.now();
+  private worker!: Worker;
+  private ticker!: NodeJS.Timeout;
+  private present = '';
+  private lastBeats = 0;
+  private silentTicks = 0;
+  private isOver = false;
+  private isDone = false;
+
+  constructor(
+    request: Request,
+    onText: (text: string) => void,
+    onOutcome: (outcome: Outcome) => void,
+  ) {
+    this.request = request;
+    this.onText = onText;
+    this.onOutcome = onOutcome;
+  }
+
+  start(): void {
+    const input: WorkerInput = { request: this.request, counters: this.counters.buffer };
+    this.worker = new Worker(new URL('./worker.js', import.meta.url), {
+      workerData: input,
+      // What a user's file prints is no result.
+      stdout: true,
+      stderr: true,
+      resourceLimits: { maxOldGenerationSizeMb: WORKER_MEBIBYTES_MAX },
+    });
+    this.worker.stdout.on('data', (chunk: Buffer) => this.passOn(chunk));
+    this.worker.stderr.on('data', (chunk: Buffer) => this.passOn(chunk));
+    this.worker.on('message', (message: Message) => this.receive(message));
+    this.worker.on('error', (error) => this.onError(error));
+    this.worker.on('exit', () => this.onExit());
+    this.ticker = setInterval(() => this.tick(), TICK_MS);
+    process.on('SIGINT', this.onSigint);
+    process.on('SIGTERM', this.onSigterm);
+  }
+
+  private readonly onSigint = (): void => this.interrupt(EXIT_SIGINT);
+  private readonly onSigterm = (): void => this.interrupt(EXIT_SIGTERM);
+
+  private passOn(chunk: Buffer): void {
+    this.progress.clear();
+    writeNote(chunk.toString().replace(/\n$/, ''));
+  }
+
+  private receive(message: Message): void {
+    this.progress.clear();
+    switch (message.kind) {
+      case 'started':
+        this.present = message.name;
+        break;
+      case 'result':
+        this.exitCodes.push(message.exitCode);
+        this.documents.push(message.json);
+        if (message.text !== '') this.onText(message.text);
+        break;
+      case 'failed':
+        this.fail(message.failure);
+        break;
+      case 'broken':
+        this.exitCodes.push(EXIT_INTERNAL);
+        writeNote(internalErrorText(message.text));
+        break;
+      case 'done':
+        this.isDone = true;
+        break;
+    }
+  }
+
+  private fail(failure: Failure): void {
+    this.exitCodes.push(EXIT_USAGE);
+    writeNote(errorText(failure));
+  }
+
+  private onError(error: Error & { code?: string }): void {
+    this.progress.clear();
+    if (error.code === 'ERR_WORKER_OUT_OF_MEMORY') {
+      this.exitCodes.push(EXIT_LIMIT);
+      writeNote(
+        `mmulab: the search was ended: it took more than ${WORKER_MEBIBYTES_MAX} MiB of memory` +
+          `${this.whereItWas()}. Use a smaller scenario, or a bound like --max-executions.`,
+      );
+      return;
+    }
+    const place = modelPlace(error.stack ?? '');
+    if (place === null) {
+      this.exitCodes.push(EXIT_INTERNAL);
+      writeNote(internalErrorText(error));
+    } else {
+      // Thrown out of a timer or a promise that nobody waits for.
+      this.fail({ code: 'MN103', message: `the file threw ${String(error)}`, place });
+    }
+  }
+
+  private whereItWas(): string {
+    const count = this.counters.executions;
+    return this.present === '' ? '' : `, in ${this.present} after ${count} executions`;
+  }
+
+  private onExit(): void {
+    if (!this.isDone && !this.isOver && this.exitCodes.length === 0) {
+      // Only process.exit ends a worker without a word.
+      this.fail({
+        code: 'MN103',
+        message: `the file called process.exit()${this.whereItWas()}`,
+        place: null,
+      });
+    }
+    this.end();
+  }
+
+  private tick(): void {
+    const { beats } = this.counters;
+    this.silentTicks = beats === this.lastBeats ? this.silentTicks + 1 : 0;
+    this.lastBeats = beats;
+    // Ticks are counted, not time: while this process was stopped, so was the worker.
+    if (this.silentTicks * TICK_MS >= silenceSecondsMax() * 1000) {
+      this.silentTicks = 0;
+      void this.endHang();
+      return;
+    }
+    this.showProgress();
+  }
+
+  private showProgress(): void {
+    const { executions, depth } = this.counters;
+    if (this.present === '' || executions === 0) return;
+    const seconds = (performance.now() - this.startedAt) / 1000;
+    const rate = Math.round(executions / seconds);
+    this.progress.show(
+      `${this.present}: ${executions} executions, ${rate} a second, ${depth} steps deep`.slice(
+        0,
+        columns(),
+      ),
+    );
+  }
+
+  private async endHang(): Promise<void> {
+    if (this.isOver) return;
+    this.isOver = true;
+    clearInterval(this.ticker);
+    const hang = await findHang();
+    this.progress.clear();
+    this.fail({
+      code: 'MN206',
+      message: hangText(hang, this.request),
+      place: hang.place === null ? null : resolvePlace(hang.place),
+    });
+    await this.worker.terminate();
+  }
+
+  private interrupt(exitCode: number): void {
+    if (this.isOver) {
+      void this.worker.terminate();
+      return;
+    }
+    this.isOver = true;
+    this.exitCodes.push(exitCode);
+    this.counters.askToStop();
+    setTimeout(() => {
+      this.progress.clear();
+      if (!this.isDone) writeNote(`mmulab: interrupted${this.whereItWas()}`);
+      void this.worker.terminate();
+    }, FAREWELL_MS).unref();
+  }
+
+  private end(): void {
+    clearInterval(this.ticker);
+    this.progress.clear();
+    process.off('SIGINT', this.onSigint);
+    process.off('SIGTERM', this.onSigterm);
+    this.onOutcome({ exitCode: worstExitCode(this.exitCodes), documents: this.documents });
+  }
+}
+
+/** Raised on machines that are so slow that plain code between two operations takes seconds. */
+function silenceSecondsMax(): number {
+  const given = Number(process.env['MMULAB_SILENCE_SECONDS']);
+  return given > 0 ? given : SILENCE_SECONDS_MAX;
+}
+
+function hangText({ sighting, place }: Hang, request: Request): string {
+  const time = `${silenceSecondsMax()} s`;
+  if (sighting?.task === undefined || sighting.task === null) {
+    const what =
+      request.kind === 'check' && request.target.kind === 'file' ? request.target.path : 'the file';
+    return `${place === null ? `loading ${what}` : 'what the file does when it is loaded'} did not end within ${time}`;
+  }
+  const who = sighting.task === 'setup' ? 'set-up' : `task '${sighting.task}'`;
+  const last = sighting.operation === null ? '' : `; the last one was ${sighting.operation}`;
+  const where =
+    sighting.function === null || sighting.function === sighting.task
+      ? ''
+      : ` in ${sighting.function}`;
+  return `${who} reached no operation for ${time}${where}${last}. A loop must contain a 'yield*'.`;
+}
