@@ -73,6 +73,8 @@ interface Node {
   footprint: Access[];
   /** The steps that it comes after without a conflict. */
   after: number[];
+  /** For each of those the step that began what it ended, or -1; see `kernel.after`. */
+  since: number[];
 }
 
 export class SourceDpor {
@@ -226,6 +228,7 @@ export class SourceDpor {
       sleep,
       footprint: [],
       after: [],
+      since: [],
     };
     this.nodes[at] = node;
     return node;
@@ -254,6 +257,7 @@ export class SourceDpor {
     this.steps += 1;
     this.options.onStep?.();
     node.after = kernel.afterSteps.slice();
+    node.since = kernel.sinceSteps.slice();
     const row = this.openClock(at, task, previous);
     for (const step of kernel.requiredSteps) this.join(row, step);
     this.findRaces(at, task.index, node, row);
@@ -318,14 +322,41 @@ export class SourceDpor {
       const isOrderedByAnother = candidates.some(
         (other) => other !== step && (this.clocks[other * STRIDE + owner] as number) > step,
       );
-      if (!isOrderedByAnother) this.reverse(step, at, task, node, row);
+      if (!isOrderedByAnother) this.reverse(this.withHolds(step, node), at, task, node, row);
     }
   }
 
-  /** Steps `early` and `at` race: makes sure that an execution with `at` first will be run. */
-  private reverse(early: number, at: number, task: number, node: Node, row: Int32Array): void {
+  /**
+   * Step `first`, which races with the step of `node`, and what must be put off together with it. A
+   * lock whose release comes after `first` would still be held if `first` were put off alone, so its
+   * acquisition must be put off too; one that is not released at all must be, in any case.
+   */
+  private withHolds(first: number, node: Node): number[] {
+    const group = [first];
+    for (let count = 0; count < group.length;) {
+      count = group.length;
+      for (const [at, since] of node.since.entries()) {
+        if (since < 0 || group.some((step) => step === since || this.isBefore(step, since)))
+          continue;
+        const end = node.after[at] as number;
+        if (end < 0 || group.some((step) => step === end || this.isBefore(step, end))) {
+          group.push(since);
+        }
+      }
+    }
+    return group;
+  }
+
+  /** Whether step `one` comes before step `other` in the order of the trace. */
+  private isBefore(one: number, other: number): boolean {
+    return (this.clocks[other * STRIDE + (this.nodes[one] as Node).task] as number) > one;
+  }
+
+  /** The steps of `group` race with `at`: makes sure that an execution with `at` first will be run. */
+  private reverse(group: number[], at: number, task: number, node: Node, row: Int32Array): void {
+    const early = Math.min(...group);
     const target = this.nodes[early] as Node;
-    let initials = this.initials(early, at, task, node, row) & target.enabled;
+    let initials = this.initials(group, at, task, node, row) & target.enabled;
     // Whatever is enabled there will do, should none of the initials be.
     if (initials === 0) initials = target.enabled & ~(1 << target.task);
     if (initials === 0 || (initials & (target.backtrack | target.sleep)) !== 0) return;
@@ -334,15 +365,21 @@ export class SourceDpor {
   }
 
   /**
-   * The tasks that can begin "what came after `early` without depending on it, then the step at
-   * `at`".
+   * The tasks that can begin "what came after the first of `group` without depending on any of it,
+   * then the step at `at`".
    */
-  private initials(early: number, at: number, task: number, node: Node, row: Int32Array): number {
-    const owner = (this.nodes[early] as Node).task;
+  private initials(
+    group: readonly number[],
+    at: number,
+    task: number,
+    node: Node,
+    row: Int32Array,
+  ): number {
+    const early = Math.min(...group);
     const first = new Int32Array(STRIDE).fill(-1);
     let isFirst = true;
     for (let step = early + 1; step < at; step += 1) {
-      if ((this.clocks[step * STRIDE + owner] as number) > early) continue;
+      if (group.some((first) => this.isBefore(first, step))) continue;
       const other = this.nodes[step] as Node;
       if ((first[other.task] as number) < 0) first[other.task] = step;
       if (doConflict(node.footprint, other.footprint) || node.after.includes(step)) isFirst = false;
@@ -380,7 +417,9 @@ export class SourceDpor {
         sleep: 0,
         footprint: [],
         after: [],
+        since: [...kernel.heldSince(task)],
       };
+      node.after = node.since.map(() => -1);
       kernel.footprint(task, node.footprint);
       const row = this.openClock(this.depth, task, task.lastStep);
       this.findRaces(this.depth, task.index, node, row);

@@ -201,10 +201,7 @@ interface Side {
 function reportRace(kernel: Kernel, item: Deferred, sides: readonly [Side, Side]): void {
   const path = fieldPath(item.object, item.key);
   const { memory } = item.object;
-  const [one, other] = sides.toSorted((a, b) => (described(a) < described(b) ? -1 : 1)) as [
-    Side,
-    Side,
-  ];
+  const [one, other] = isInOrder(sides[0], sides[1]) ? sides : [sides[1], sides[0]];
   kernel.report({
     kind: 'data-race',
     object: path,
@@ -213,6 +210,12 @@ function reportRace(kernel: Kernel, item: Deferred, sides: readonly [Side, Side]
     place: one.place,
     otherPlace: other.place,
   });
+}
+
+/** By the name of the function, and then writes first. */
+function isInOrder(one: Side, other: Side): boolean {
+  if (one.place !== other.place) return one.place < other.place;
+  return isWrite(one.manner) || !isWrite(other.manner);
 }
 
 function described(side: Side): string {
