@@ -11,7 +11,9 @@
  * *initials*) is added to the node's backtrack set. A task whose branch at a node is done sleeps
  * below its later siblings until something dependent is done.
  *
- * - Acquisitions race with acquisitions: a release only lets them happen (`kernel.after`).
+ * - Acquisitions race with acquisitions: a release only lets them happen (`kernel.after`). What is
+ *   tried the other way round is therefore never one step inside the time for which a lock is held,
+ *   but that together with the acquisition, and with those of all others that hold it then.
  * - A task that is still blocked at the end is checked as if its step had come last, or the order in
  *   which it was first would be lost.
  *
@@ -379,7 +381,7 @@ export class SourceDpor {
     const first = new Int32Array(STRIDE).fill(-1);
     let isFirst = true;
     for (let step = early + 1; step < at; step += 1) {
-      if (group.some((first) => this.isBefore(first, step))) continue;
+      if (group.some((member) => this.isBefore(member, step))) continue;
       const other = this.nodes[step] as Node;
       if ((first[other.task] as number) < 0) first[other.task] = step;
       if (doConflict(node.footprint, other.footprint) || node.after.includes(step)) isFirst = false;

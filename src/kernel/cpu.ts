@@ -24,6 +24,9 @@ export class Cpu {
   contextCount = 0;
   /** The step at which the last exclusion ended, or -1. */
   lastRelease = -1;
+  /** The step at which that exclusion began, or -1. */
+  lastReleaseSince = -1;
+  private readonly acquireSteps: number[] = [];
   /** The step at which interrupts were last turned on, or -1. */
   lastIrqsOn = -1;
 
@@ -34,6 +37,11 @@ export class Cpu {
 
   get isShared(): boolean {
     return this.contextCount > 1;
+  }
+
+  /** The step at which the present exclusion began, or -1. */
+  get acquiredAt(): number {
+    return this.acquireSteps.at(-1) ?? -1;
   }
 
   /** Whether `task` is shut out by another one. */
@@ -61,11 +69,14 @@ export class Cpu {
 
   acquire(task: Task): void {
     this.holders.push(task);
+    this.acquireSteps.push(task.lastStep);
   }
 
   release(task: Task, step: number): void {
     const at = this.holders.lastIndexOf(task);
-    if (at >= 0) this.holders.splice(at, 1);
+    if (at < 0) return;
+    this.holders.splice(at, 1);
+    this.lastReleaseSince = this.acquireSteps.splice(at, 1)[0] ?? -1;
     this.lastRelease = step;
   }
 }

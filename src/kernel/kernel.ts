@@ -92,6 +92,8 @@ export class Kernel {
 
   /** Steps that the present one synchronises with; valid between its effect and the next step. */
   readonly afterSteps: number[] = [];
+  /** For each of them the step that began what it ended, or -1; see {@link after}. */
+  readonly sinceSteps: number[] = [];
   /** Those of them without which the present step could not even have been waiting. */
   readonly requiredSteps: number[] = [];
 
@@ -163,10 +165,11 @@ export class Kernel {
     this.currentTask = task;
     this.stepCount += 1;
     this.afterSteps.length = 0;
+    this.sinceSteps.length = 0;
     this.requiredSteps.length = 0;
     task.lastStep = this.stepCount - 1;
     task.hasStarted = true;
-    if (task.cpu.isShared) this.after(task.cpu.lastRelease);
+    if (task.cpu.isShared) this.after(task.cpu.lastRelease, task.cpu.lastReleaseSince);
     try {
       this.tracer?.onStep(task, operation, operation.describe(task));
       this.checkText(task);
@@ -275,6 +278,7 @@ export class Kernel {
           throw new UsageError('MN208', `set-up would block at ${operation.describe(task)}`);
         }
         this.afterSteps.length = 0;
+        this.sinceSteps.length = 0;
         this.requiredSteps.length = 0;
         this.touchFor(operation, task);
         const result = operation.perform(task, 0);
@@ -302,6 +306,14 @@ export class Kernel {
     return cpu;
   }
 
+  /**
+   * Ends a task that waits to begin what was now cancelled. Its pending operation stays, and must not be
+   * enabled any more: it might have come first, so it still conflicts with the cancellation.
+   */
+  withdraw(task: Task): void {
+    task.isDone = true;
+  }
+
   private arenaFor(parent: Task | null): { start: number; depth: number } {
     const depth = parent === null ? 0 : parent.arenaDepth + 1;
     const stride = ARENA_STRIDES[depth] ?? 2 ** 12;
@@ -320,9 +332,25 @@ export class Kernel {
   /**
    * States that the present step comes after step `index` and sees all that happened before it: a
    * lock after its last release, a load-acquire after the store-release. Ignores -1.
+   *
+   * @param since the step that began what step `index` ended, where the present step could have come
+   *   before the one, or after the other, but not in between: the acquisition that belongs to the
+   *   release. Left out for what was not kept waiting.
    */
-  after(index: number): void {
-    if (index >= 0) this.afterSteps.push(index);
+  after(index: number, since = -1): void {
+    if (index < 0) return;
+    this.afterSteps.push(index);
+    this.sinceSteps.push(since);
+  }
+
+  /**
+   * The steps that began what keeps the task from going on, as far as its operation and its CPU know:
+   * the acquisitions of those who hold the lock. Only together can they be tried the other way round.
+   */
+  heldSince(task: Task): readonly number[] {
+    const steps = task.pending?.heldSince(task) ?? [];
+    const { cpu } = task;
+    return cpu.isShared && cpu.excludes(task) ? [...steps, cpu.acquiredAt] : steps;
   }
 
   /**
@@ -331,7 +359,7 @@ export class Kernel {
    */
   requires(index: number): void {
     if (index < 0) return;
-    this.afterSteps.push(index);
+    this.after(index);
     this.requiredSteps.push(index);
   }
 

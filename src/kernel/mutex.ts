@@ -1,30 +1,56 @@
 /**
  * struct mutex: one owner, who may sleep while holding it.
  *
- * Modelled: lock, trylock, the interruptible and killable forms (a signal is a choice with a budget),
- * unlock; that only the owner may unlock. Simplified: waiters are not queued; any of them may be next.
+ * Modelled: lock, trylock, the interruptible and killable forms, unlock; that only the owner may
+ * unlock; that a task which locks twice waits for itself. Simplified: waiters are not queued; any of
+ * them may be next. Not modelled: nesting classes, `ww_mutex`.
  *
- * Variables: the first is what acquisitions conflict on. Releasing conflicts only with trylock and
- * `mutex_is_locked`, on the second: a lock that waits was not there to be overtaken.
+ * Variables: acquisitions conflict on the first. Releasing conflicts only with what looks whether
+ * the mutex is free, on the second: a lock that waits was not there to be overtaken. A trylock that
+ * fails changes nothing, so it only reads. So does a wait that a pending signal ends.
  */
 import { EINTR } from '../base/errno.ts';
 import { checkOwner, dropHeld, heldAs } from './held-lock.ts';
 import { FieldSpec, KernelObject, type Placement } from './memory.ts';
-import { access, COMMUTE, made, Operation, READ, WRITE, type Access } from './operation.ts';
+import {
+  access,
+  COMMUTE,
+  made,
+  Operation,
+  READ,
+  WRITE,
+  type Access,
+  type Yieldable,
+} from './operation.ts';
 import { running } from './running.ts';
+import { signalWait, untilSignal } from './signal.ts';
 import type { HeldLock, Task } from './task.ts';
 
 export class Mutex extends KernelObject {
   owner: Task | null = null;
+  /** The step at which it was last locked, or -1. */
+  lastAcquire = -1;
   /** The step of the last unlock, or -1. */
   lastRelease = -1;
   readonly held: HeldLock = heldAs(this, 'write');
-  readonly lockOperation = new MutexLock(this);
-  readonly unlockOperation = new MutexUnlock(this);
-  readonly trylockOperation = new MutexTrylock(this);
-  readonly killableOperation = new MutexLockSignal(this, 'mutex_lock_killable');
-  readonly interruptibleOperation = new MutexLockSignal(this, 'mutex_lock_interruptible');
-  readonly isLockedOperation = new MutexIsLocked(this);
+  /** Made on first use. */
+  readonly operations: MutexOperations = {
+    lock: null,
+    killable: null,
+    interruptible: null,
+    trylock: null,
+    unlock: null,
+    isLocked: null,
+  };
+}
+
+interface MutexOperations {
+  lock: MutexLock | null;
+  killable: MutexLockSignal | null;
+  interruptible: MutexLockSignal | null;
+  trylock: MutexTrylock | null;
+  unlock: MutexUnlock | null;
+  isLocked: MutexIsLocked | null;
 }
 
 /** A field of type struct mutex. */
@@ -42,38 +68,49 @@ abstract class MutexOperation<R> extends Operation<R> {
     this.label = label;
   }
 
-  footprint(out: Access[], _task: Task): void {
-    out.push(access(this.lock.variable, WRITE));
-  }
-
   describe(_task: Task): string {
     return `${this.label}(&${this.lock.path})`;
   }
 
-  protected acquire(task: Task): void {
-    running.after(this.lock.lastRelease);
+  /**
+   * @param mayWait whether the operation would have waited for the owner, which it then can come
+   *   before or after, but not in between.
+   */
+  protected acquire(task: Task, mayWait: boolean): void {
+    running.after(this.lock.lastRelease, mayWait ? this.lock.lastAcquire : -1);
     this.lock.owner = task;
+    this.lock.lastAcquire = running.now;
     task.heldLocks.push(this.lock.held);
+  }
+
+  /** What trying touches: the outcome depends on whether the mutex is free. */
+  protected tryFootprint(out: Access[]): void {
+    const { variable, owner } = this.lock;
+    out.push(access(variable, owner === null ? WRITE : READ), access(variable + 1, READ));
   }
 }
 
 class MutexLock extends MutexOperation<void> {
   override readonly maySleep = true;
 
-  constructor(lock: Mutex) {
-    super(lock, 'mutex_lock');
-  }
-
   override isEnabled(): boolean {
     return this.lock.owner === null;
   }
 
+  footprint(out: Access[]): void {
+    out.push(access(this.lock.variable, WRITE));
+  }
+
   perform(task: Task): void {
-    this.acquire(task);
+    this.acquire(task, true);
   }
 
   override blockers(): readonly Task[] {
     return this.lock.owner === null ? [] : [this.lock.owner];
+  }
+
+  override heldSince(): readonly number[] {
+    return this.lock.owner === null ? [] : [this.lock.lastAcquire];
   }
 }
 
@@ -81,55 +118,43 @@ class MutexLockSignal extends MutexOperation<number> {
   override readonly maySleep = true;
 
   override isEnabled(task: Task): boolean {
-    return this.lock.owner === null || this.canBeInterrupted(task);
+    return this.lock.owner === null || task.hasSignal;
   }
 
-  /** Outcome 0: what is possible first, the lock if it is free; outcome 1: a signal instead. */
-  override arity(task: Task): number {
-    return this.lock.owner === null && this.canBeInterrupted(task) ? 2 : 1;
+  footprint(out: Access[], task: Task): void {
+    if (task.hasSignal) this.tryFootprint(out);
+    else out.push(access(this.lock.variable, WRITE));
   }
 
-  perform(task: Task, outcome: number): number {
-    if (this.lock.owner === null && outcome === 0) {
-      this.acquire(task);
-      return 0;
-    }
-    if (!task.hasSignal) running.left.signals -= 1;
-    task.hasSignal = true;
-    return -EINTR;
+  perform(task: Task): number {
+    if (this.lock.owner !== null) return -EINTR;
+    this.acquire(task, !task.hasSignal);
+    return 0;
   }
 
   override blockers(): readonly Task[] {
     return this.lock.owner === null ? [] : [this.lock.owner];
   }
 
-  private canBeInterrupted(task: Task): boolean {
-    return task.hasSignal || running.left.signals > 0;
+  override heldSince(): readonly number[] {
+    return this.lock.owner === null ? [] : [this.lock.lastAcquire];
   }
 }
 
 class MutexTrylock extends MutexOperation<boolean> {
-  constructor(lock: Mutex) {
-    super(lock, 'mutex_trylock');
-  }
-
-  override footprint(out: Access[]): void {
-    out.push(access(this.lock.variable, WRITE), access(this.lock.variable + 1, READ));
+  footprint(out: Access[]): void {
+    this.tryFootprint(out);
   }
 
   perform(task: Task): boolean {
     if (this.lock.owner !== null) return false;
-    this.acquire(task);
+    this.acquire(task, false);
     return true;
   }
 }
 
 class MutexUnlock extends MutexOperation<void> {
-  constructor(lock: Mutex) {
-    super(lock, 'mutex_unlock');
-  }
-
-  override footprint(out: Access[]): void {
+  footprint(out: Access[]): void {
     out.push(access(this.lock.variable + 1, COMMUTE));
   }
 
@@ -143,11 +168,7 @@ class MutexUnlock extends MutexOperation<void> {
 }
 
 class MutexIsLocked extends MutexOperation<boolean> {
-  constructor(lock: Mutex) {
-    super(lock, 'mutex_is_locked');
-  }
-
-  override footprint(out: Access[]): void {
+  footprint(out: Access[]): void {
     out.push(access(this.lock.variable, READ), access(this.lock.variable + 1, READ));
   }
 
@@ -156,32 +177,39 @@ class MutexIsLocked extends MutexOperation<boolean> {
   }
 }
 
+const killableWait = signalWait('mutex_lock_killable');
+const interruptibleWait = signalWait('mutex_lock_interruptible');
+
 /** `mutex_lock(lock)`. May sleep. */
 export function mutexLock(lock: Mutex): Operation<void> {
-  return made(lock.lockOperation);
+  return made((lock.operations.lock ??= new MutexLock(lock, 'mutex_lock')));
 }
 
-/** `mutex_lock_killable(lock)`: 0, or -EINTR if a fatal signal came first. May sleep. */
-export function mutexLockKillable(lock: Mutex): Operation<number> {
-  return made(lock.killableOperation);
+/** `mutex_lock_killable(lock)`: 0, or -EINTR if it had to wait and a fatal signal came. May sleep. */
+export function mutexLockKillable(lock: Mutex): Yieldable<number> {
+  const { operations } = lock;
+  operations.killable ??= new MutexLockSignal(lock, 'mutex_lock_killable');
+  return untilSignal(killableWait, operations.killable);
 }
 
-/** `mutex_lock_interruptible(lock)`: 0, or -EINTR if a signal came first. May sleep. */
-export function mutexLockInterruptible(lock: Mutex): Operation<number> {
-  return made(lock.interruptibleOperation);
+/** `mutex_lock_interruptible(lock)`: 0, or -EINTR if it had to wait and a signal came. May sleep. */
+export function mutexLockInterruptible(lock: Mutex): Yieldable<number> {
+  const { operations } = lock;
+  operations.interruptible ??= new MutexLockSignal(lock, 'mutex_lock_interruptible');
+  return untilSignal(interruptibleWait, operations.interruptible);
 }
 
 /** `mutex_trylock(lock)`: true if it was taken. Never sleeps. */
 export function mutexTrylock(lock: Mutex): Operation<boolean> {
-  return made(lock.trylockOperation);
+  return made((lock.operations.trylock ??= new MutexTrylock(lock, 'mutex_trylock')));
 }
 
 /** `mutex_unlock(lock)`, by the owner. */
 export function mutexUnlock(lock: Mutex): Operation<void> {
-  return made(lock.unlockOperation);
+  return made((lock.operations.unlock ??= new MutexUnlock(lock, 'mutex_unlock')));
 }
 
 /** `mutex_is_locked(lock)`. */
 export function mutexIsLocked(lock: Mutex): Operation<boolean> {
-  return made(lock.isLockedOperation);
+  return made((lock.operations.isLocked ??= new MutexIsLocked(lock, 'mutex_is_locked')));
 }

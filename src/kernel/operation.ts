@@ -113,6 +113,14 @@ export abstract class Operation<R = void> extends Yieldable<R> {
   blockers(_task: Task): readonly Task[] {
     return [];
   }
+
+  /**
+   * The steps that began what keeps this operation from being enabled, while it is not: the
+   * acquisitions of those who hold the lock. Needed to try all of them the other way round.
+   */
+  heldSince(_task: Task): readonly number[] {
+    return [];
+  }
 }
 
 /**

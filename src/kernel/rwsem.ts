@@ -32,12 +32,17 @@ import type { HeldLock, Task } from './task.ts';
 
 export class RwSemaphore extends KernelObject {
   writer: Task | null = null;
+  /** The step at which it was last taken for writing, or -1. */
+  lastWriteAcquire = -1;
   /** Who reads; a task that reads twice is here twice. */
   readonly readers: Task[] = [];
+  /** For each of the readers the step at which it came. */
+  readonly readAcquires: number[] = [];
   /** The step of the last up_write or downgrade_write, or -1. */
   lastWriteRelease = -1;
-  /** The steps at which readers left since the last writer came. */
+  /** The steps at which readers left since the last writer came, and those at which they came. */
   readonly readReleases: number[] = [];
+  readonly readReleasesSince: number[] = [];
   readonly heldShared: HeldLock = heldAs(this, 'read');
   readonly heldExclusive: HeldLock = heldAs(this, 'write');
   /** Made on first use. */
@@ -114,19 +119,28 @@ abstract class RwsemOperation<R> extends Operation<R> {
     return `${this.label}(&${this.lock.path})`;
   }
 
-  protected acquireRead(task: Task): void {
+  /**
+   * @param mayWait whether the operation would have waited for the holders, which it then can come
+   *   before or after, but not in between.
+   */
+  protected acquireRead(task: Task, mayWait: boolean): void {
     const { lock } = this;
-    running.after(lock.lastWriteRelease);
+    running.after(lock.lastWriteRelease, mayWait ? lock.lastWriteAcquire : -1);
     lock.readers.push(task);
+    lock.readAcquires.push(running.now);
     task.heldLocks.push(lock.heldShared);
   }
 
-  protected acquireWrite(task: Task): void {
+  protected acquireWrite(task: Task, mayWait: boolean): void {
     const { lock } = this;
-    running.after(lock.lastWriteRelease);
-    for (const step of lock.readReleases) running.after(step);
+    running.after(lock.lastWriteRelease, mayWait ? lock.lastWriteAcquire : -1);
+    for (const [at, step] of lock.readReleases.entries()) {
+      running.after(step, mayWait ? lock.readReleasesSince[at] : -1);
+    }
     lock.readReleases.length = 0;
+    lock.readReleasesSince.length = 0;
     lock.writer = task;
+    lock.lastWriteAcquire = running.now;
     task.heldLocks.push(lock.heldExclusive);
   }
 
@@ -134,6 +148,12 @@ abstract class RwsemOperation<R> extends Operation<R> {
   protected holders(): readonly Task[] {
     const { writer, readers } = this.lock;
     return writer === null ? [...new Set(readers)] : [writer];
+  }
+
+  /** Since when they do. */
+  protected holdsSince(): readonly number[] {
+    const { writer, readAcquires, lastWriteAcquire } = this.lock;
+    return writer === null ? readAcquires : [lastWriteAcquire];
   }
 }
 
@@ -151,11 +171,15 @@ class DownRead extends RwsemOperation<void> {
   }
 
   perform(task: Task): void {
-    this.acquireRead(task);
+    this.acquireRead(task, true);
   }
 
   override blockers(): readonly Task[] {
     return this.lock.writer === null ? [] : [this.lock.writer];
+  }
+
+  override heldSince(): readonly number[] {
+    return this.lock.writer === null ? [] : [this.lock.lastWriteAcquire];
   }
 }
 
@@ -179,12 +203,16 @@ class DownReadSignal extends RwsemOperation<number> {
 
   perform(task: Task): number {
     if (!this.lock.canRead) return -EINTR;
-    this.acquireRead(task);
+    this.acquireRead(task, !task.hasSignal);
     return 0;
   }
 
   override blockers(): readonly Task[] {
     return this.lock.writer === null ? [] : [this.lock.writer];
+  }
+
+  override heldSince(): readonly number[] {
+    return this.lock.writer === null ? [] : [this.lock.lastWriteAcquire];
   }
 }
 
@@ -195,7 +223,7 @@ class DownReadTrylock extends RwsemOperation<boolean> {
 
   perform(task: Task): boolean {
     if (!this.lock.canRead) return false;
-    this.acquireRead(task);
+    this.acquireRead(task, false);
     return true;
   }
 }
@@ -212,8 +240,10 @@ class UpRead extends RwsemOperation<void> {
       running.lockMisuse(lock.path, 'up_read by a task that does not hold it for reading');
     // Somebody's hold ends all the same: the count has no names in it.
     const [holder] = lock.readers.splice(own, 1);
+    const [since] = lock.readAcquires.splice(own, 1);
     if (holder !== undefined) dropHeld(holder, lock);
     lock.readReleases.push(running.now);
+    lock.readReleasesSince.push(since ?? -1);
   }
 }
 
@@ -231,11 +261,15 @@ class DownWrite extends RwsemOperation<void> {
   }
 
   perform(task: Task): void {
-    this.acquireWrite(task);
+    this.acquireWrite(task, true);
   }
 
   override blockers(): readonly Task[] {
     return this.holders();
+  }
+
+  override heldSince(): readonly number[] {
+    return this.holdsSince();
   }
 }
 
@@ -259,12 +293,16 @@ class DownWriteSignal extends RwsemOperation<number> {
 
   perform(task: Task): number {
     if (!this.lock.canWrite) return -EINTR;
-    this.acquireWrite(task);
+    this.acquireWrite(task, !task.hasSignal);
     return 0;
   }
 
   override blockers(): readonly Task[] {
     return this.holders();
+  }
+
+  override heldSince(): readonly number[] {
+    return this.holdsSince();
   }
 }
 
@@ -275,7 +313,7 @@ class DownWriteTrylock extends RwsemOperation<boolean> {
 
   perform(task: Task): boolean {
     if (!this.lock.canWrite) return false;
-    this.acquireWrite(task);
+    this.acquireWrite(task, false);
     return true;
   }
 }
@@ -302,6 +340,7 @@ class DowngradeWrite extends RwsemOperation<void> {
     const holder = endWriting(lock, task, 'downgrade_write');
     lock.lastWriteRelease = running.now;
     lock.readers.push(holder);
+    lock.readAcquires.push(lock.lastWriteAcquire);
     holder.heldLocks.push(lock.heldShared);
   }
 }

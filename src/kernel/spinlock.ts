@@ -19,6 +19,8 @@ import type { HeldLock, Task } from './task.ts';
 
 export class Spinlock extends KernelObject {
   owner: Task | null = null;
+  /** The step at which it was last locked, or -1. */
+  lastAcquire = -1;
   /** The step of the last unlock, or -1. */
   lastRelease = -1;
   readonly held: HeldLock = heldAs(this, 'write');
@@ -65,10 +67,15 @@ abstract class SpinOperation<R> extends Operation<R> {
     return `${this.label}(&${this.lock.path})`;
   }
 
-  protected acquire(task: Task): void {
+  /**
+   * @param mayWait whether the operation would have waited for the owner, which it then can come
+   *   before or after, but not in between.
+   */
+  protected acquire(task: Task, mayWait: boolean): void {
     preemptCountInc(task);
-    running.after(this.lock.lastRelease);
+    running.after(this.lock.lastRelease, mayWait ? this.lock.lastAcquire : -1);
     this.lock.owner = task;
+    this.lock.lastAcquire = running.now;
     task.heldLocks.push(this.lock.held);
   }
 }
@@ -93,12 +100,16 @@ class SpinLock extends SpinOperation<number> {
   /** Returns the flags to restore. */
   perform(task: Task): number {
     const flags = this.turnsIrqsOff ? irqsOff(task) : 0;
-    this.acquire(task);
+    this.acquire(task, true);
     return flags;
   }
 
   override blockers(): readonly Task[] {
     return this.lock.owner === null ? [] : [this.lock.owner];
+  }
+
+  override heldSince(): readonly number[] {
+    return this.lock.owner === null ? [] : [this.lock.lastAcquire];
   }
 }
 
@@ -112,7 +123,7 @@ class SpinTrylock extends SpinOperation<boolean> {
 
   perform(task: Task): boolean {
     if (this.lock.owner !== null) return false;
-    this.acquire(task);
+    this.acquire(task, false);
     return true;
   }
 }

@@ -17,6 +17,7 @@ import type { Program, Schedule } from '../../src/check/program.ts';
 import { SourceDpor } from '../../src/check/source-dpor.ts';
 import type { Kernel } from '../../src/kernel/kernel.ts';
 import { conflicts, modeOf, variableOf, type Access } from '../../src/kernel/operation.ts';
+import { setRunning } from '../../src/kernel/running.ts';
 import type { Task } from '../../src/kernel/task.ts';
 import type { Tracer, Watch } from '../../src/kernel/watch.ts';
 
@@ -64,6 +65,7 @@ class Run {
   constructor(program: Program, watches: readonly Watch[]) {
     this.program = program;
     this.kernel = program.start(watches, this.tracer());
+    setRunning(this.kernel);
   }
 
   private tracer(): Tracer {
