@@ -24,7 +24,16 @@ import { EAGAIN, EBUSY, EEXIST, ENOENT } from '../base/errno.ts';
 import { fn, type KernelCallable, type KernelFunction, type Text } from './call.ts';
 import { perKernel, type Kernel } from './kernel.ts';
 import type { Memory } from './memory.ts';
-import { access, COMMUTE, made, Operation, WRITE, type Access, type Body } from './operation.ts';
+import {
+  access,
+  COMMUTE,
+  made,
+  Operation,
+  READ,
+  WRITE,
+  type Access,
+  type Body,
+} from './operation.ts';
 import { running } from './running.ts';
 import { struct, type Fields, type Instance, type StructType } from './struct.ts';
 
@@ -376,4 +385,14 @@ export function load<F extends Fields>(kernel: Kernel, type: ModuleType<F>): Ins
 export function memoryOfText(callee: KernelFunction | undefined): Memory | null {
   const text = callee?.text ?? null;
   return text === null ? null : entryOf(text.moduleName).memory;
+}
+
+/**
+ * Appends what a step touches that calls a function which may be a module's. For steps after which the
+ * engine calls it; steps of a task that is in the module's text have it already.
+ */
+export function textFootprint(callee: KernelFunction, out: Access[]): void {
+  const text = callee.text ?? null;
+  const variable = text === null ? undefined : running.textVariables.get(text.moduleName);
+  if (variable !== undefined) out.push(access(variable, READ));
 }
