@@ -1,11 +1,12 @@
 /**
  * Turns the notes of an execution into a recording: objects into names, stacks into places.
  *
- * Accesses are kept only if they have to do with a finding: those of its memory, and those of its
- * step and of the steps that bear witness to it.
+ * Accesses are kept only if they have to do with a finding: those of its memory or of the same field,
+ * those of its step and of the steps that bear witness to it.
  */
 import { assert } from '../base/assert.ts';
 import { hex } from '../base/ulong.ts';
+import type { Replay } from '../check/replay.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Memory } from '../kernel/memory.ts';
 import type { Task } from '../kernel/task.ts';
@@ -44,11 +45,13 @@ export class Composer {
   private readonly resolvePlace: ResolvePlace;
   private readonly memories = new Set<Memory>();
   private readonly steps = new Set<number>();
+  private readonly paths = new Set<string>();
 
   constructor(notes: Notes, resolvePlace: ResolvePlace) {
     this.notes = notes;
     this.resolvePlace = resolvePlace;
-    for (const { finding, moment } of notes.findings) {
+    for (const { finding, moment, access } of notes.findings) {
+      if (access !== null) this.paths.add(access.path);
       if (finding.memory !== null) this.memories.add(finding.memory);
       for (const step of [moment.step, ...finding.witnesses]) {
         if (step !== null) this.steps.add(step);
@@ -57,18 +60,19 @@ export class Composer {
   }
 
   /**
-   * The recording. `isStuck` says that no task could go on: then those that have not ended wait for
-   * ever. Call while `kernel` is the running one, since operations are asked who blocks them.
+   * The recording of the run that the notes were taken of. Call while its kernel is the running one,
+   * since operations are asked who blocks them.
    */
-  compose(kernel: Kernel, isStuck: boolean, divergence: Recording['divergence']): Recording {
+  compose({ kernel, schedule, diverged, isOver }: Replay): Recording {
+    const { outcomes } = schedule;
     return {
       tasks: kernel.tasks.map((task) => this.task(task)),
-      steps: this.notes.steps.map((step, index) => this.step(step, index)),
+      steps: this.notes.steps.map((step, at) => this.step(step, at, outcomes[at] ?? 0)),
       findings: this.notes.findings.map((finding) => this.finding(finding)),
-      waiting: isStuck ? this.waiting(kernel) : [],
+      waiting: isOver ? this.waiting(kernel) : [],
       goals: [...kernel.goals],
       log: [...kernel.log],
-      divergence,
+      divergence: diverged,
     };
   }
 
@@ -83,7 +87,7 @@ export class Composer {
     };
   }
 
-  private step(note: StepNote, index: number): RecordedStep {
+  private step(note: StepNote, index: number, outcome: number): RecordedStep {
     const { task } = note.moment;
     const stack = this.stack(note.moment);
     return {
@@ -97,7 +101,7 @@ export class Composer {
       operation: note.operation,
       result: note.result?.text ?? null,
       isError: note.result?.isError ?? false,
-      outcome: note.outcome,
+      outcome,
       place: stack.at(-1)?.place ?? null,
       events: this.events(note.events, index),
     };
@@ -106,8 +110,12 @@ export class Composer {
   private events(notes: readonly EventNote[], step: number | null): RecordedEvent[] {
     const isOfInterest = step !== null && this.steps.has(step);
     return notes
-      .filter((note) => note.kind !== 'access' || isOfInterest || this.memories.has(note.memory))
+      .filter((note) => note.kind !== 'access' || isOfInterest || this.isToldOf(note))
       .map((note) => this.event(note));
+  }
+
+  private isToldOf({ memory, path }: TouchNote): boolean {
+    return this.memories.has(memory) || this.paths.has(path);
   }
 
   private event(note: EventNote): RecordedEvent {
@@ -117,7 +125,7 @@ export class Composer {
     }
     if (note.kind === 'access') {
       const { kind, path, mode, moment } = note;
-      return { kind, path, mode, place: this.placeOf(moment) };
+      return { kind, path, mode, place: this.placeOf(moment), stack: this.stack(moment) };
     }
     if (note.kind === 'mishap') {
       return { kind: note.kind, text: note.text, place: this.resolve(note.at) };

@@ -46,7 +46,6 @@ export type EventNote =
 export interface StepNote {
   readonly moment: Moment;
   readonly operation: string;
-  readonly outcome: number;
   readonly events: EventNote[];
   result: ValueText | null;
 }

@@ -37,8 +37,6 @@ export class Recorder implements Tracer, Watch, Notes {
   readonly allocations = new Map<Memory, Moment>();
   readonly frees = new Map<Memory, Moment>();
   readonly lockSteps = new Map<Task, Map<HeldLock, number>>();
-  /** The outcome that the next step is given, which the engine does not hand on. */
-  nextOutcome = 0;
 
   /** The functions that each task is in, by index, for the names of returns. */
   private readonly callees: string[][] = [];
@@ -47,12 +45,14 @@ export class Recorder implements Tracer, Watch, Notes {
   private readonly callStacks = new WeakMap<Call<unknown>, CodeStack>();
   /** The task whose operation is being performed: findings of it are about the operation. */
   private performing: Task | null = null;
+  /** What a detector is being told of, if it is an access. */
   private lastAccess: AccessNote | null = null;
 
   // ---- tracer -------------------------------------------------------------------------------
 
   onMade(task: Task, item: Yieldable<unknown>): void {
     const stack = new CodeStack();
+    this.lastAccess = null;
     this.lastMade.set(task, stack);
     if (item instanceof Call) this.callStacks.set(item, stack);
   }
@@ -64,7 +64,6 @@ export class Recorder implements Tracer, Watch, Notes {
     this.steps.push({
       moment,
       operation: description,
-      outcome: this.nextOutcome,
       events: [],
       result: null,
     });
@@ -74,6 +73,7 @@ export class Recorder implements Tracer, Watch, Notes {
 
   onResult(task: Task, result: unknown): void {
     this.performing = null;
+    this.lastAccess = null;
     const index = this.steps.length - 1;
     const step = this.steps[index] as StepNote;
     step.result = resultText(result, step.operation);
@@ -94,6 +94,7 @@ export class Recorder implements Tracer, Watch, Notes {
   }
 
   onReturn(task: Task, value: unknown): void {
+    this.lastAccess = null;
     const shown = returnedText(value);
     this.note(task, {
       kind: 'return',
@@ -162,6 +163,7 @@ export class Recorder implements Tracer, Watch, Notes {
 
   private noteMishap(kernel: Kernel, text: string): void {
     const task = kernel.currentTask;
+    this.lastAccess = null;
     if (this.performing === task) return;
     const at = new CodeStack(this.lastMade.get(task) ?? null);
     this.note(task, { kind: 'mishap', text, at });

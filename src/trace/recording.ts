@@ -5,6 +5,7 @@
  * `src/drivers/gru.ts:41`, made by the caller's `resolvePlace`; null where none is known (a browser
  * whose stacks we cannot read). Steps and tasks are referred to by index, from 0.
  */
+import type { Divergence } from '../check/replay.ts';
 import type { FindingKind } from '../kernel/finding.ts';
 import type { TaskKind } from '../kernel/task.ts';
 
@@ -38,6 +39,7 @@ export type RecordedEvent =
       readonly path: string;
       readonly mode: AccessName;
       readonly place: string | null;
+      readonly stack: readonly RecordedFrame[];
     }
   /** Something that only wrong code does: a BUG_ON that fires, a NULL pointer that is used. */
   | { readonly kind: 'mishap'; readonly text: string; readonly place: string | null }
@@ -152,5 +154,5 @@ export interface Recording {
   readonly goals: readonly string[];
   readonly log: readonly string[];
   /** Where the execution left the schedule that it was to follow, or null if it did not. */
-  readonly divergence: { readonly step: number; readonly message: string } | null;
+  readonly divergence: Divergence | null;
 }

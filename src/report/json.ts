@@ -1,0 +1,135 @@
+/**
+ * The result as one JSON document, for programs. Keys always come in the order written here, so that
+ * equal results are equal bytes.
+ *
+ * `schemaVersion` grows when a field changes its meaning or goes away, not when one is added.
+ */
+import type { Bound, GoalResult, VariantResult } from '../check/result.ts';
+import type { Expectation, Verdict } from '../check/scenario.ts';
+import type { RecordedStep } from '../trace/recording.ts';
+import type { ShownViolation } from './text.ts';
+
+export const SCHEMA_VERSION = 1;
+
+export interface JsonDocument {
+  readonly schemaVersion: typeof SCHEMA_VERSION;
+  readonly results: readonly JsonResult[];
+}
+
+export interface JsonResult {
+  readonly scenario: string;
+  readonly variant: string;
+  readonly models: readonly string[];
+  /** Null if the variant states nothing. */
+  readonly expected: Expectation | null;
+  readonly asExpected: boolean;
+  readonly verdict: Verdict;
+  readonly complete: boolean;
+  /** What ended the search; absent if nothing did. */
+  readonly bound?: {
+    readonly kind: Bound['kind'];
+    readonly limit: number;
+    readonly requested: boolean;
+  };
+  readonly goals: readonly GoalResult[];
+  /** Executions that ended, deadlocked ones included. */
+  readonly executions: number;
+  /** Runs that the explorer abandoned. */
+  readonly blocked: number;
+  readonly steps: number;
+  readonly violations: readonly JsonViolation[];
+}
+
+export interface JsonViolation {
+  readonly kind: string;
+  readonly object: string;
+  readonly message: string;
+  readonly invariant?: string;
+  readonly token: string;
+  readonly schedule: readonly JsonStep[];
+}
+
+export interface JsonStep {
+  /** From 1, as pictures number them. */
+  readonly step: number;
+  readonly task: string;
+  /** Null if the scenario names none. */
+  readonly cpu: number | null;
+  /** The innermost kernel function. */
+  readonly function: string;
+  readonly operation: string;
+  /** Null for nothing. */
+  readonly result: string | null;
+  /** `file:line` of its `yield*`; null if unknown. */
+  readonly place: string | null;
+}
+
+/** A result and its violations, all of them recorded. */
+export interface CheckedVariant {
+  readonly result: VariantResult;
+  readonly shown: readonly ShownViolation[];
+}
+
+/** The document for some results, in their order. */
+export function jsonDocument(checked: readonly CheckedVariant[]): JsonDocument {
+  return { schemaVersion: SCHEMA_VERSION, results: checked.map((item) => jsonResult(item)) };
+}
+
+/** As {@link jsonDocument}, as text that ends in a newline. */
+export function jsonText(checked: readonly CheckedVariant[]): string {
+  return `${JSON.stringify(jsonDocument(checked), null, 2)}\n`;
+}
+
+function jsonResult({ result, shown }: CheckedVariant): JsonResult {
+  const { bound } = result;
+  return {
+    scenario: result.scenario,
+    variant: result.variant,
+    models: result.models,
+    expected: result.expected === null ? null : jsonExpectation(result.expected),
+    asExpected: result.asExpected,
+    verdict: result.verdict,
+    complete: result.complete,
+    ...(bound === null
+      ? {}
+      : { bound: { kind: bound.kind, limit: bound.limit, requested: bound.isRequested } }),
+    goals: result.goals.map(({ name, reached }) => ({ name, reached })),
+    executions: result.executions,
+    blocked: result.blocked,
+    steps: result.steps,
+    violations: shown.map((item) => jsonViolation(item)),
+  };
+}
+
+function jsonExpectation({ verdict, kind, object, invariant }: Expectation): Expectation {
+  return {
+    verdict,
+    ...(kind === undefined ? {} : { kind }),
+    ...(object === undefined ? {} : { object }),
+    ...(invariant === undefined ? {} : { invariant }),
+  };
+}
+
+function jsonViolation({ violation, recording, token }: ShownViolation): JsonViolation {
+  return {
+    kind: violation.kind,
+    object: violation.object,
+    message: violation.message,
+    ...(violation.invariant === null ? {} : { invariant: violation.invariant }),
+    token,
+    schedule: recording.steps.map((step) => jsonStep(step)),
+  };
+}
+
+/** One step of a schedule. */
+export function jsonStep(step: RecordedStep): JsonStep {
+  return {
+    step: step.index + 1,
+    task: step.taskName,
+    cpu: step.cpu,
+    function: step.function,
+    operation: step.operation,
+    result: step.result,
+    place: step.place,
+  };
+}

@@ -1,0 +1,197 @@
+/** The result of checking one variant, for people. */
+import { assert, unreachable } from '../base/assert.ts';
+import type { Bound, VariantResult, Violation } from '../check/result.ts';
+import type { Expectation } from '../check/scenario.ts';
+import type { RecordedFinding, Recording } from '../trace/recording.ts';
+import { diagram, DIAGRAM_WIDTH_DEFAULT } from './diagram.ts';
+import { story } from './story.ts';
+import { PLAIN, type Style } from './style.ts';
+import { titleOf } from './titles.ts';
+import { wrap } from './wrap.ts';
+
+/** A violation, recorded by repeating its schedule, and the token that repeats it. */
+export interface ShownViolation {
+  readonly violation: Violation;
+  readonly recording: Recording;
+  readonly token: string;
+}
+
+export interface TextOptions {
+  readonly width?: number;
+  readonly style?: Style;
+  /** Whether pictures show where in the code each row is. */
+  readonly hasPlaces?: boolean;
+}
+
+/** What every verdict must say, and what it rests on. */
+const ABSTRACTION =
+  'Execution is sequentially consistent; barriers and reordering of marked accesses are not explored.';
+
+/**
+ * Describes a result. `shown` has an entry for each violation that is to be drawn, in the order of
+ * the result.
+ */
+export function describeResult(
+  result: VariantResult,
+  shown: readonly ShownViolation[],
+  options: TextOptions = {},
+): string {
+  const style = options.style ?? PLAIN;
+  const width = options.width ?? DIAGRAM_WIDTH_DEFAULT;
+  const models = result.models.length === 0 ? '' : style.dim(` (${result.models.join(', ')})`);
+  const lines = [`${style.bold(`${result.scenario} ${result.variant}`)}${models}`];
+  lines.push(...verdict(result, style, width));
+  for (const [at, item] of shown.entries()) {
+    const number = shown.length === 1 ? '' : `${at + 1} of ${shown.length}: `;
+    lines.push('', ...describeViolation(item, { ...options, number }));
+  }
+  lines.push('', ...summary(result, style, width));
+  return lines.join('\n');
+}
+
+/** One violation: its picture, its story, and the line that replays it. */
+export function describeViolation(
+  { violation, recording, token }: ShownViolation,
+  options: TextOptions & { readonly number?: string } = {},
+): string[] {
+  const style = options.style ?? PLAIN;
+  const width = options.width ?? DIAGRAM_WIDTH_DEFAULT;
+  const finding = findingOf(recording, violation);
+  const title =
+    (options.number ?? '') === '' ? [] : [style.bold(`${options.number}${titleOf(violation)}`), ''];
+  return [
+    ...title,
+    diagram(recording, finding, options),
+    '',
+    ...story(recording, finding, { width, style }),
+    '',
+    `replay: npx mmulab replay ${token}`,
+  ];
+}
+
+/** The finding of the recording that is the violation. */
+export function findingOf(recording: Recording, violation: Violation): RecordedFinding {
+  const found = recording.findings.find(
+    (finding) =>
+      finding.kind === violation.kind &&
+      finding.object === violation.object &&
+      finding.places[0] === violation.places[0] &&
+      finding.places[1] === violation.places[1],
+  );
+  assert(found !== undefined, `the recording shows: ${violation.message}`);
+  return found;
+}
+
+// ---- the verdict -----------------------------------------------------------------------------
+
+function verdict(result: VariantResult, style: Style, width: number): string[] {
+  const text = verdictText(result);
+  const isGood = result.asExpected && result.verdict !== 'bounded';
+  const shown = wrap(text, width, 2).map((line) => {
+    if (result.verdict === 'violation') return style.red(line);
+    return isGood ? style.green(line) : style.bold(line);
+  });
+  return [...shown, ...expectation(result, style)];
+}
+
+/** The verdict in one sentence. */
+export function verdictText(result: VariantResult): string {
+  const count = plural(result.executions, 'execution');
+  const never = result.goals.filter((goal) => !goal.reached).map((goal) => `'${goal.name}'`);
+  switch (result.verdict) {
+    case 'violation': {
+      const titles = result.violations.map((violation) => titleOf(violation));
+      const number = titles.length === 1 ? 'violation' : `${titles.length} violations`;
+      return `${number}: ${titles.join('; ')}`;
+    }
+    case 'clean':
+      return `no violation in ${count}, one for each class of equivalent interleavings — complete`;
+    case 'bounded':
+      return `bounded: no violation in ${count}, but ${boundText(result.bound)}`;
+    case 'vacuous':
+      return (
+        `vacuous: no violation in ${count}, but none of them reached ${never.join(' or ')}, ` +
+        'so nothing was shown'
+      );
+    default:
+      return unreachable(result.verdict);
+  }
+}
+
+function expectation(result: VariantResult, style: Style): string[] {
+  const { expected, asExpected } = result;
+  if (expected === null) return [];
+  if (asExpected) return [style.dim('as expected')];
+  return [style.bold(style.red(`NOT as expected, which is ${expectedText(expected)}`))];
+}
+
+function expectedText(expected: Expectation): string {
+  const { verdict: expectedVerdict, kind, object, invariant } = expected;
+  if (kind === undefined) return expectedVerdict;
+  const breach = invariant === undefined ? '' : `, breaking ${invariant}`;
+  return `${expectedVerdict}: ${titleOf({ kind, object: object ?? '' })}${breach}`;
+}
+
+function boundText(bound: Bound | null): string {
+  if (bound === null) return 'the search did not end';
+  const asked = bound.isRequested ? ', as asked' : '';
+  switch (bound.kind) {
+    case 'executions':
+      return `the search ended after ${plural(bound.limit, 'execution')}${asked}`;
+    case 'time':
+      return `the search ended after ${plural(bound.limit, 'second')}${asked}`;
+    case 'memory':
+      return `the search ended at ${thousands(bound.limit)} MiB of memory${asked}`;
+    case 'steps':
+      return `the search ended at an execution of ${plural(bound.limit, 'step')}${asked}`;
+    case 'first-violation':
+      return `the search ended at the first violation${asked}`;
+    default:
+      return unreachable(bound.kind);
+  }
+}
+
+// ---- the figures -----------------------------------------------------------------------------
+
+function summary(result: VariantResult, style: Style, width: number): string[] {
+  const lines: string[] = [];
+  if (result.verdict === 'violation') {
+    const extent = result.complete
+      ? 'one for each class of equivalent interleavings — complete'
+      : `bounded: ${boundText(result.bound)}`;
+    lines.push(`${plural(result.executions, 'execution')}, ${extent}`);
+  }
+  const repeated =
+    result.blocked === 0
+      ? 'no run abandoned'
+      : `${plural(result.blocked, 'run')} abandoned as repetitions`;
+  lines.push(`${plural(result.steps, 'step')} taken, ${repeated}`);
+  if (result.goals.length > 0) lines.push(...goals(result));
+  for (const suspicion of result.suspicions) {
+    lines.push(`possible, but not seen to happen: ${suspicion.message}`);
+  }
+  return [...lines, ABSTRACTION]
+    .flatMap((line) => wrap(line, width, 2))
+    .map((line) => style.dim(line));
+}
+
+function goals(result: VariantResult): string[] {
+  const names = (reached: boolean): string =>
+    result.goals
+      .filter((goal) => goal.reached === reached)
+      .map((goal) => `'${goal.name}'`)
+      .join(', ');
+  const [yes, no] = [names(true), names(false)];
+  return [yes === '' ? '' : `reached: ${yes}`, no === '' ? '' : `never reached: ${no}`].filter(
+    (line) => line !== '',
+  );
+}
+
+function plural(count: number, noun: string): string {
+  return `${thousands(count)} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+/** 1234567 → `1,234,567`, whatever the locale. */
+function thousands(value: number): string {
+  return String(value).replaceAll(/\B(?=(?:\d{3})+$)/g, ',');
+}
