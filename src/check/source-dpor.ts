@@ -147,6 +147,7 @@ export class SourceDpor {
       if (node === null) {
         this.blocked += 1;
         this.depth = at;
+        this.checkBlockedTasks();
         return false;
       }
       this.takeStep(node, at);
@@ -404,11 +405,14 @@ export class SourceDpor {
     return false;
   }
 
-  /** Tasks that are blocked at the end race with whoever got there first. */
+  /**
+   * Tasks that are blocked at the end race with whoever got there first. So do those that are blocked
+   * when a run is abandoned: where it would have led, others have been who were not blocked by this.
+   */
   private checkBlockedTasks(): void {
     const { kernel } = this;
     for (const task of kernel.tasks) {
-      if (task.pending === null) continue;
+      if (task.pending === null || kernel.isEnabled(task)) continue;
       const node: Node = {
         task: task.index,
         outcome: 0,
