@@ -104,6 +104,7 @@ function cut(schedule: Schedule, length: number): Schedule {
 /** The steps that belong to a finding, to be put into a better order. */
 class Story {
   private readonly run: Execution;
+  private readonly schedule: Schedule;
   private readonly taskCount: number;
   /** Steps in the order they were taken, by task. */
   private readonly queues: number[][];
@@ -115,11 +116,12 @@ class Story {
 
   constructor(run: Execution, finding: Finding) {
     this.run = run;
+    this.schedule = run.schedule;
     this.taskCount = run.kernel.tasks.length;
     this.last = isOfWhole(finding) ? -1 : finding.step;
     this.witnesses = new Set(finding.witnesses);
     const kept = isOfWhole(finding)
-      ? [...run.schedule.tasks.keys()]
+      ? [...this.schedule.tasks.keys()]
       : this.pastOf([finding.step, ...finding.witnesses]);
     this.stepCount = kept.length;
     this.queues = Array.from({ length: this.taskCount }, () => []);
@@ -148,7 +150,7 @@ class Story {
   }
 
   private taskOf(step: number): number {
-    return this.run.schedule.tasks[step] as number;
+    return this.schedule.tasks[step] as number;
   }
 
   private pastOf(ends: readonly number[]): number[] {
@@ -219,7 +221,7 @@ class Story {
 
   /** Gives the tasks the numbers that they have when the steps are taken in this order. */
   private renumbered(order: readonly number[]): Schedule {
-    const { kernel, schedule } = this.run;
+    const { kernel } = this.run;
     const numbers = new Map<number, number>();
     for (const task of kernel.tasks) if (task.spawnedAt < 0) numbers.set(task.index, task.index);
     const tasks: number[] = [];
@@ -229,6 +231,6 @@ class Story {
         if (task.spawnedAt === step) numbers.set(task.index, numbers.size);
       }
     }
-    return { tasks, outcomes: order.map((step) => schedule.outcomes[step] as number) };
+    return { tasks, outcomes: order.map((step) => this.schedule.outcomes[step] as number) };
   }
 }

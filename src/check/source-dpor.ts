@@ -45,6 +45,7 @@ export interface ExploreOptions {
   readonly onStep?: () => void;
 }
 
+/** An execution that has just ended; valid until the callback that is told of it returns. */
 export interface Execution {
   readonly kernel: Kernel;
   readonly schedule: Schedule;
@@ -171,9 +172,13 @@ export class SourceDpor {
   }
 
   private execution(): Execution {
+    const scheduleSoFar = (): Schedule => this.schedule;
     return {
       kernel: this.kernel,
-      schedule: this.schedule,
+      // Hardly anybody asks for it.
+      get schedule() {
+        return scheduleSoFar();
+      },
       clockOf: (step) => this.clockRow(step),
     };
   }
