@@ -64,7 +64,8 @@ export interface ExploreResult {
   readonly isComplete: boolean;
 }
 
-interface Node {
+/** A depth of the search: the step taken there, and what else is to be tried instead. */
+export interface Node {
   task: number;
   outcome: number;
   arity: number;
@@ -84,9 +85,9 @@ export class SourceDpor {
   private readonly program: Program;
   private readonly options: ExploreOptions;
   private readonly stepCountMax: number;
-  private readonly nodes: Node[] = [];
+  protected readonly nodes: Node[] = [];
   private clocks = new Int32Array(256 * STRIDE);
-  private readonly last = new LastAccess();
+  protected readonly last = new LastAccess();
   private kernel!: Kernel;
   /** Length of the prefix that the next execution repeats; after one, its length. */
   private depth = 0;
@@ -243,7 +244,7 @@ export class SourceDpor {
   }
 
   /** Which of the tasks that sleep at `node` still sleep after its step. */
-  private sleepBelow(node: Node): number {
+  protected sleepBelow(node: Node): number {
     let still = 0;
     const own: Access[] = [];
     for (const task of this.kernel.tasks) {
@@ -339,7 +340,7 @@ export class SourceDpor {
    * lock whose release comes after `first` would still be held if `first` were put off alone, so its
    * acquisition must be put off too; one that is not released at all must be, in any case.
    */
-  private withHolds(first: number, node: Node): number[] {
+  protected withHolds(first: number, node: Node): number[] {
     const group = [first];
     for (let count = 0; count < group.length;) {
       count = group.length;
@@ -376,7 +377,7 @@ export class SourceDpor {
    * The tasks that can begin "what came after the first of `group` without depending on any of it,
    * then the step at `at`".
    */
-  private initials(
+  protected initials(
     group: readonly number[],
     at: number,
     task: number,
@@ -414,7 +415,7 @@ export class SourceDpor {
    * Tasks that are blocked at the end race with whoever got there first. So do those that are blocked
    * when a run is abandoned: where it would have led, others have been who were not blocked by this.
    */
-  private checkBlockedTasks(): void {
+  protected checkBlockedTasks(): void {
     const { kernel } = this;
     for (const task of kernel.tasks) {
       if (task.pending === null || kernel.isEnabled(task)) continue;
