@@ -88,34 +88,43 @@ function resourceOf(task: Task): string {
   if (pending === null) return '';
   if (cpu.isShared && cpu.excludes(task)) return `CPU ${cpu.id}`;
   const text = pending.describe(task);
-  return /\(&?([^,()]+)/.exec(text)?.[1] ?? text;
+  return (
+    /\(&?([^,()]+)/.exec(text)?.[1] ??
+    /: (\S+) is done$/.exec(text)?.[1] ??
+    /^\w+/.exec(text)?.[0] ??
+    text
+  );
 }
 
 function reportCycle(kernel: Kernel, cycle: readonly Task[]): void {
   const [first, ...others] = cycle as [Task, ...Task[]];
   const resources = cycle.map((task) => resourceOf(task));
-  const object = [...new Set(resources)].sort().join(', ');
-  if (others.length === 0) {
-    kernel.report({
-      kind: 'deadlock',
-      object,
-      message: `${first.name} waits for ${object}, which it holds itself`,
-      place: first.functionName,
-      isGlobal: true,
-    });
-    return;
-  }
-  const links = others.map(
-    (task, at) => `${task.name}, which waits for ${resources[at + 1] ?? ''} held by `,
-  );
+  const waits = cycle.map((task, at) => {
+    const holder = cycle[(at + 1) % cycle.length] as Task;
+    const resource = resources[at] as string;
+    if (holder === task) return `waits for ${resource}, which it ${holds(task, resource)} itself`;
+    return `waits for ${resource} ${isHeld(holder, resource)} by ${holder.name}`;
+  });
   kernel.report({
     kind: 'deadlock',
-    object,
-    message: `${first.name} waits for ${resources[0] ?? ''} held by ${links.join('')}${first.name}`,
+    object: [...new Set(resources)].toSorted().join(', '),
+    message: `${first.name} ${waits.join(', which ')}`,
     place: first.functionName,
     otherPlace: others.map((task) => task.functionName).join(', '),
     isGlobal: true,
   });
+}
+
+function hasLock(task: Task, resource: string): boolean {
+  return task.heldLocks.some((held) => held.path === resource);
+}
+
+function holds(task: Task, resource: string): string {
+  return hasLock(task, resource) ? 'holds' : 'holds up';
+}
+
+function isHeld(holder: Task, resource: string): string {
+  return hasLock(holder, resource) ? 'held' : 'held up';
 }
 
 function reportWait(kernel: Kernel, task: Task): void {
@@ -125,8 +134,8 @@ function reportWait(kernel: Kernel, task: Task): void {
   if (holder !== undefined) {
     reason =
       holder.pending === null
-        ? `held by ${holder.name}, which has ended`
-        : `from ${holder.name}, which has nothing to do`;
+        ? `${isHeld(holder, object)} by ${holder.name}, which has ended`
+        : `held up by ${holder.name}, which has nothing to do`;
   }
   kernel.report({
     kind: 'deadlock',

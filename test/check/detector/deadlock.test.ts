@@ -122,7 +122,7 @@ test('a grace period waited for inside its own read section is a wait for onesel
     },
   );
   expect(violationsOf(result)).toEqual(['deadlock s.srcu']);
-  expect(messagesOf(result)).toEqual(['release waits for s.srcu, which it holds itself']);
+  expect(messagesOf(result)).toEqual(['release waits for s.srcu, which it holds up itself']);
 });
 
 test('a lock whose holder has ended is waited for in vain', () => {
@@ -165,8 +165,8 @@ test('a sleeper that nobody wakes is found by what it waits in', () => {
       yield* made(SLEEP);
     },
   });
-  expect(violationsOf(result)).toEqual(['deadlock schedule()']);
-  expect(messagesOf(result)).toEqual(['sleeper waits for schedule() and nobody will wake it']);
+  expect(violationsOf(result)).toEqual(['deadlock schedule']);
+  expect(messagesOf(result)).toEqual(['sleeper waits for schedule and nobody will wake it']);
 });
 
 test('a daemon that waits for work at the end is no deadlock', () => {

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { array } from '../../../src/kernel/array.ts';
 import { readOnce } from '../../../src/kernel/field.ts';
 import { GFP_KERNEL } from '../../../src/kernel/gfp.ts';
 import { perKernel } from '../../../src/kernel/kernel.ts';
@@ -69,6 +70,19 @@ test('arrays, maps, sets and plain objects are followed', () => {
       s.any = new Map([['key', held]]);
     },
   });
+  expect(result.verdict).toBe('clean');
+});
+
+test('the elements of an array inside a struct are followed', () => {
+  const Slot = struct('slot', { thing: ptr<Thing>() });
+  const result = check(
+    { slots: array(2, embed(Slot)) },
+    {
+      *opener(s) {
+        s.slots.get(1).thing = yield* allocated();
+      },
+    },
+  );
   expect(result.verdict).toBe('clean');
 });
 
