@@ -16,7 +16,7 @@ export class Atomic extends KernelObject {
   value: number;
   /** The step of the last update that returned a value, or -1. */
   lastRelease = -1;
-  readonly operations: Record<string, Operation<number>> = {};
+  readonly operations: Record<string, Operation<unknown>> = {};
 
   constructor(at: Placement, initial: number) {
     super(at);
@@ -94,8 +94,8 @@ export class AtomicUpdate extends Operation<number> {
     const { counter } = this;
     const before = counter.value;
     running.after(counter.lastRelease);
-    const update = task.argument as (value: number) => number;
-    counter.value = update(before) | 0;
+    const change = task.argument as (value: number) => number;
+    counter.value = change(before) | 0;
     counter.lastRelease = running.now;
     return before;
   }
@@ -105,14 +105,51 @@ export class AtomicUpdate extends Operation<number> {
   }
 }
 
+/** What an {@link AtomicTest} does to the counter, and what it returns: of the value before. */
+interface Test {
+  readonly change: (before: number) => number;
+  readonly holds: (before: number) => boolean;
+}
+
+/** An update that returns whether something held. Pairs with every other one on the counter. */
+export class AtomicTest extends Operation<boolean> {
+  readonly counter: Atomic;
+  readonly label: string;
+  readonly test: Test;
+
+  constructor(counter: Atomic, label: string, test: Test) {
+    super(counter.memory);
+    this.counter = counter;
+    this.label = label;
+    this.test = test;
+  }
+
+  footprint(out: Access[]): void {
+    out.push(access(this.counter.variable, WRITE));
+  }
+
+  perform(): boolean {
+    const { counter, test } = this;
+    const before = counter.value;
+    running.after(counter.lastRelease);
+    counter.value = test.change(before) | 0;
+    counter.lastRelease = running.now;
+    return test.holds(before);
+  }
+
+  describe(): string {
+    return `${this.label}(${this.counter.path})`;
+  }
+}
+
 /** The operation `label` of the counter, made on first use. */
-export function atomicOperation(
+export function atomicOperation<R = number>(
   counter: Atomic,
   label: string,
-  build: (counter: Atomic, label: string) => Operation<number>,
-): Operation<number> {
+  build: (counter: Atomic, label: string) => Operation<R>,
+): Operation<R> {
   const found = counter.operations[label];
-  if (found !== undefined) return found;
+  if (found !== undefined) return found as Operation<R>;
   const operation = build(counter, label);
   counter.operations[label] = operation;
   return operation;
@@ -167,4 +204,28 @@ export function atomicXchg(counter: Atomic, value: number): Operation<number> {
 /** `atomic_cmpxchg(v, expected, value)`; returns the value before. */
 export function atomicCmpxchg(counter: Atomic, expected: number, value: number): Operation<number> {
   return update(counter, 'atomic_cmpxchg', (before) => (before === expected ? value : before));
+}
+
+function updateAndTest(counter: Atomic, label: string, test: Test): Operation<boolean> {
+  return made(atomicOperation(counter, label, (at, name) => new AtomicTest(at, name, test)));
+}
+
+const INC_NOT_ZERO: Test = {
+  change: (before) => (before === 0 ? 0 : before + 1),
+  holds: (before) => before !== 0,
+};
+
+const DEC_AND_TEST: Test = { change: (before) => before - 1, holds: (before) => before === 1 };
+
+/**
+ * `atomic_inc_not_zero(v)`: false, and nothing is added, if the value is 0. Counts as a write of the
+ * counter even then.
+ */
+export function atomicIncNotZero(counter: Atomic): Operation<boolean> {
+  return updateAndTest(counter, 'atomic_inc_not_zero', INC_NOT_ZERO);
+}
+
+/** `atomic_dec_and_test(v)`: true if the value became 0. */
+export function atomicDecAndTest(counter: Atomic): Operation<boolean> {
+  return updateAndTest(counter, 'atomic_dec_and_test', DEC_AND_TEST);
 }
