@@ -1,0 +1,194 @@
+/**
+ * Random fuzz programs. All that is random comes from one seed, so a program is named by it.
+ *
+ * Programs are kept small by what enumerating them would cost: the number of orders in which the
+ * tasks' steps could come, if nothing ever had to wait.
+ */
+import { uniformInt } from 'pure-rand/distribution/uniformInt';
+import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
+import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
+import { CHOICE, COUNTER, FIELD, MUTEX, RWSEM, type FuzzOperation, type Kind } from './kinds.ts';
+import type { FuzzProgram, Statement } from './program.ts';
+import { VALUE_COUNT } from './machine.ts';
+
+/** Orders that a program's steps may have if nobody ever waits. Locks leave few of them. */
+const ORDER_COUNT_MAX = 250;
+const ORDER_COUNT_MAX_WITH_LOCKS = 1200;
+const IF_DEPTH_MAX = 3;
+const TASK_COUNTS = [2, 2, 3, 3, 3, 4, 4] as const;
+
+/** Sets of objects that programs share. Few objects make many conflicts. */
+const OBJECT_SETS: readonly (readonly Kind[])[] = [
+  [FIELD, FIELD],
+  [FIELD, COUNTER],
+  [MUTEX, FIELD],
+  [MUTEX, MUTEX],
+  [MUTEX, MUTEX, FIELD],
+  [MUTEX, MUTEX, FIELD, COUNTER],
+  [MUTEX, MUTEX, MUTEX, FIELD],
+  [RWSEM, FIELD],
+  [RWSEM, MUTEX, FIELD],
+  [RWSEM, RWSEM, COUNTER],
+];
+
+/** Something that is held in a block, and what is left to do to let go of it. */
+interface Held {
+  readonly object: number;
+  releases: readonly FuzzOperation[];
+}
+
+class Generator {
+  private readonly random: RandomGenerator;
+  private readonly objects: readonly Kind[];
+
+  constructor(seed: number) {
+    this.random = xoroshiro128plus(scrambled(seed));
+    this.objects = this.pick(OBJECT_SETS);
+  }
+
+  program(): FuzzProgram {
+    const lengths = this.lengths();
+    return {
+      objects: this.objects,
+      tasks: lengths.map((length) => this.block(length, 0, [])),
+    };
+  }
+
+  /** How many steps each task may take. */
+  private lengths(): number[] {
+    const taskCount = this.pick(TASK_COUNTS);
+    const lengths = Array.from({ length: taskCount }, () => this.from(1, 2));
+    const hasLocks = this.objects.some((kind) => kind.acquisitions.length > 0);
+    const orderCountMax = hasLocks ? ORDER_COUNT_MAX_WITH_LOCKS : ORDER_COUNT_MAX;
+    for (let tries = 0; tries < 10; tries += 1) {
+      const at = this.from(0, lengths.length - 1);
+      lengths[at] = (lengths[at] as number) + 1;
+      if (orderCount(lengths) > orderCountMax || (lengths[at] as number) > 8) {
+        lengths[at] = (lengths[at] as number) - 1;
+      }
+    }
+    return lengths;
+  }
+
+  /** Statements of which at most `length` steps are taken; `held` was taken just before. */
+  private block(length: number, depth: number, held: Held[]): Statement[] {
+    const statements: Statement[] = [];
+    let left = length;
+    while (left > 0) {
+      if (held.length > 0 && this.isLucky(30)) {
+        statements.push(this.release(held));
+        left -= 1;
+        continue;
+      }
+      const kind = this.from(0, 99);
+      if (kind < 12 && depth < IF_DEPTH_MAX && statements.length > 0) {
+        statements.push(this.branch(left, depth, []));
+        left = 0;
+      } else if (kind < 15) {
+        statements.push(perform(CHOICE, -1, 0));
+        left -= 1;
+      } else {
+        const object = this.from(0, this.objects.length - 1);
+        left = this.use(object, { statements, left, depth, held });
+      }
+    }
+    // What is still held is let go at the end; now and then it is forgotten.
+    while (held.length > 0 && !this.isLucky(12)) statements.push(this.release(held));
+    return statements;
+  }
+
+  /** Appends an operation of the object; returns how many steps are left after it. */
+  private use(
+    object: number,
+    at: { statements: Statement[]; left: number; depth: number; held: Held[] },
+  ): number {
+    const kind = this.objects[object] as Kind;
+    const { statements, left, depth, held } = at;
+    // With one step left there would be none to let go in, which is a program too, but a rare one.
+    const isRefused = kind.acquisitions.length === 0 || this.isLucky(left > 1 ? 12 : 70);
+    if (isRefused) {
+      statements.push(perform(this.pick(kind.operations), object, this.argument()));
+      return left - 1;
+    }
+    const { operation, takenWhen, releases } = this.pick(kind.acquisitions);
+    const taken: Held = { object, releases: this.pick(releases) };
+    statements.push(perform(operation, object, 0));
+    // Letting go takes a step too.
+    const rest = left - operation.steps.length - 1;
+    if (takenWhen === null) {
+      held.push(taken);
+      return rest;
+    }
+    if (depth >= IF_DEPTH_MAX) {
+      // Never let go, which is a program too.
+      return rest;
+    }
+    statements.push(this.branch(Math.max(rest, 0), depth, [taken], takenWhen));
+    return 0;
+  }
+
+  /** A conditional whose `inside` holds what is in `held`. */
+  private branch(length: number, depth: number, held: Held[], value = this.argument()): Statement {
+    return {
+      kind: 'if',
+      value,
+      inside: this.block(length, depth + 1, held),
+      otherwise: this.isLucky(50) ? this.block(length, depth + 1, []) : [],
+    };
+  }
+
+  /** Lets go of something, by a first step if it takes several. */
+  private release(held: Held[]): Statement {
+    const at = this.from(0, held.length - 1);
+    const { object, releases } = held[at] as Held;
+    const [first, ...rest] = releases as readonly [FuzzOperation, ...FuzzOperation[]];
+    if (rest.length === 0) held.splice(at, 1);
+    else held[at] = { object, releases: rest };
+    return perform(first, object, 0);
+  }
+
+  private argument(): number {
+    return this.from(0, VALUE_COUNT - 1);
+  }
+
+  private from(min: number, max: number): number {
+    return uniformInt(this.random, min, max);
+  }
+
+  private isLucky(percent: number): boolean {
+    return this.from(0, 99) < percent;
+  }
+
+  private pick<T>(list: readonly T[]): T {
+    return list[this.from(0, list.length - 1)] as T;
+  }
+}
+
+function perform(operation: FuzzOperation, object: number, argument: number): Statement {
+  return { kind: 'do', operation, object, argument };
+}
+
+/** In how many orders the steps of tasks with so many steps each can come. */
+function orderCount(lengths: readonly number[]): number {
+  let count = 1;
+  let total = 0;
+  for (const length of lengths) {
+    for (let at = 1; at <= length; at += 1) {
+      total += 1;
+      count = (count * total) / at;
+    }
+  }
+  return Math.round(count);
+}
+
+/** Neighbouring seeds would begin alike otherwise. */
+function scrambled(seed: number): number {
+  let bits = Math.imul(seed ^ (seed >>> 16), 0x85eb_ca6b);
+  bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2_ae35);
+  return bits ^ (bits >>> 16);
+}
+
+/** The program that `seed` names. */
+export function generateProgram(seed: number): FuzzProgram {
+  return new Generator(seed).program();
+}

@@ -1,0 +1,111 @@
+/** A fuzz run: many random programs, one after the other, until one fails. */
+import { enumerate, explore, faultOf, type ExplorerClass } from './compare.ts';
+import { generateProgram } from './generate.ts';
+import { showProgram, type FuzzProgram } from './program.ts';
+import { shrink } from './shrink.ts';
+
+/** Programs with more interleavings than this are discarded. */
+export const INTERLEAVING_COUNT_MAX = 2000;
+
+export interface FuzzOptions {
+  /** Names the first program; the others have the numbers that follow. */
+  readonly seed: number;
+  /** Programs to be compared, discarded ones not counted. */
+  readonly count: number;
+  readonly Explorer: ExplorerClass;
+}
+
+export interface FuzzReport {
+  readonly programs: number;
+  readonly discarded: number;
+  /** Programs of three tasks and more. */
+  readonly withThreeTasks: number;
+  /** Programs in which a task has to wait somewhere. */
+  readonly withWaiting: number;
+  /** Programs in which a task may wait for ever. */
+  readonly withDeadlock: number;
+  readonly interleavings: number;
+  readonly traces: number;
+  readonly executions: number;
+  readonly blocked: number;
+  readonly failure: Failure | null;
+}
+
+export interface Failure {
+  /** Names the program: a run of one program with this seed repeats it. */
+  readonly seed: number;
+  readonly program: FuzzProgram;
+  readonly fault: string;
+  readonly smallest: FuzzProgram;
+  readonly smallestFault: string;
+}
+
+export function fuzz({ seed, count, Explorer }: FuzzOptions): FuzzReport {
+  const report = {
+    programs: 0,
+    discarded: 0,
+    withThreeTasks: 0,
+    withWaiting: 0,
+    withDeadlock: 0,
+    interleavings: 0,
+    traces: 0,
+    executions: 0,
+    blocked: 0,
+  };
+  for (let at = 0; report.programs < count; at += 1) {
+    const program = generateProgram(seed + at);
+    const all = enumerate(program, INTERLEAVING_COUNT_MAX);
+    if (all === null) {
+      report.discarded += 1;
+      continue;
+    }
+    report.programs += 1;
+    if (program.tasks.length >= 3) report.withThreeTasks += 1;
+    if (all.hasWaiting) report.withWaiting += 1;
+    if (all.deadlocks > 0) report.withDeadlock += 1;
+    report.interleavings += all.interleavings;
+    report.traces += all.traces.size;
+    const found = explore(program, all, Explorer);
+    report.executions += found.executions;
+    report.blocked += found.blocked;
+    if (found.fault !== null) {
+      return { ...report, failure: analyse(program, found.fault, { seed: seed + at, Explorer }) };
+    }
+  }
+  return { ...report, failure: null };
+}
+
+function analyse(
+  program: FuzzProgram,
+  fault: string,
+  { seed, Explorer }: { readonly seed: number; readonly Explorer: ExplorerClass },
+): Failure {
+  const check = (candidate: FuzzProgram): string | null =>
+    faultOf(candidate, Explorer, INTERLEAVING_COUNT_MAX);
+  const smallest = shrink(program, (candidate) => check(candidate) !== null);
+  return { seed, program, fault, smallest, smallestFault: check(smallest) ?? fault };
+}
+
+/** A failure as it is printed, with the line that repeats it. */
+export function showFailure(failure: Failure): string {
+  return [
+    failure.smallestFault,
+    'The smallest program that fails:',
+    showProgram(failure.smallest),
+    `It was made of this one, where: ${failure.fault}`,
+    showProgram(failure.program),
+    'To repeat it:',
+    `MMULAB_FUZZ_SEED=${failure.seed} MMULAB_FUZZ_COUNT=1 npx vitest run test/check/fuzz.test.ts`,
+  ].join('\n');
+}
+
+export function showReport(report: FuzzReport): string {
+  const share = (part: number): string => `${Math.round((100 * part) / report.programs)} %`;
+  return [
+    `${report.programs} programs compared, ${report.discarded} discarded as too large`,
+    `three tasks or more in ${share(report.withThreeTasks)}, waiting in ` +
+      `${share(report.withWaiting)}, waiting for ever in ${share(report.withDeadlock)}`,
+    `${report.interleavings} interleavings, ${report.traces} traces, ` +
+      `${report.executions} executions, ${report.blocked} abandoned`,
+  ].join('\n');
+}

@@ -1,0 +1,50 @@
+/** Makes a failing fuzz program smaller for as long as it fails. */
+import type { FuzzProgram, Statement } from './program.ts';
+
+/** Every list of statements that is one simplification away. */
+function* simplerBlocks(statements: readonly Statement[]): Generator<readonly Statement[]> {
+  for (const [at, statement] of statements.entries()) {
+    const replaceBy = (instead: readonly Statement[]): Statement[] => [
+      ...statements.slice(0, at),
+      ...instead,
+      ...statements.slice(at + 1),
+    ];
+    yield replaceBy([]);
+    if (statement.kind === 'do') {
+      if (statement.argument > 0) yield replaceBy([{ ...statement, argument: 0 }]);
+      continue;
+    }
+    yield replaceBy(statement.inside);
+    yield replaceBy(statement.otherwise);
+    for (const inside of simplerBlocks(statement.inside))
+      yield replaceBy([{ ...statement, inside }]);
+    for (const otherwise of simplerBlocks(statement.otherwise)) {
+      yield replaceBy([{ ...statement, otherwise }]);
+    }
+  }
+}
+
+function* simplerPrograms(program: FuzzProgram): Generator<FuzzProgram> {
+  const { tasks } = program;
+  for (const at of tasks.keys()) {
+    if (tasks.length > 2) yield { ...program, tasks: tasks.toSpliced(at, 1) };
+  }
+  for (const [at, statements] of tasks.entries()) {
+    for (const simpler of simplerBlocks(statements)) {
+      yield { ...program, tasks: tasks.with(at, simpler) };
+    }
+  }
+}
+
+/** A smaller program for which `fails` still holds; it holds for `program`. */
+export function shrink(
+  program: FuzzProgram,
+  fails: (candidate: FuzzProgram) => boolean,
+): FuzzProgram {
+  let smallest = program;
+  for (;;) {
+    const next = [...simplerPrograms(smallest)].find(fails);
+    if (next === undefined) return smallest;
+    smallest = next;
+  }
+}
