@@ -182,6 +182,7 @@ export class Kernel {
     } catch (error) {
       this.endByError(task, error);
     }
+    if (this.awaited.size > 0) for (const item of this.awaited) item.poll();
     setRunning(before);
   }
 
@@ -565,6 +566,9 @@ export class Kernel {
     task.frames.push({ callee, generator, call, text });
     if (callee.text !== null) this.checkText(task);
   }
+
+  /** Conditions that tasks wait for by asking again and again; looked at after each step. */
+  readonly awaited = new Set<{ poll(): void }>();
 
   /** Modules that were unloaded; a task must not be found in their text. */
   readonly unloadedModules = new Set<string>();
