@@ -8,10 +8,12 @@
  * Simplified: execution is sequentially consistent, so reordering of marked accesses is not explored;
  * `rcu_dereference` acquires, standing for the dependency that orders its uses.
  */
+import { errnoName } from '../base/errno.ts';
 import { kernelName } from './call.ts';
+import { isErr, ptrErr } from './err-ptr.ts';
 import { access, made, Operation, READ, WRITE, type Access } from './operation.ts';
 import { running } from './running.ts';
-import { slotOf, StructObject } from './struct.ts';
+import { slotOf, type StructObject } from './struct.ts';
 import type { Task } from './task.ts';
 
 /** The names of a struct's plain fields whose values have type V. */
@@ -302,8 +304,7 @@ export function cmpxchg<S extends StructObject, K extends KeyOf<S>>(
 /** A value as a picture shows it. */
 export function showValue(value: unknown): string {
   if (value === null) return 'NULL';
-  if (typeof value === 'object' && 'address' in value && 'path' in value) {
-    return `&${String(value.path)}`;
-  }
-  return String(value);
+  if (isErr(value)) return `ERR_PTR(${errnoName(ptrErr(value))})`;
+  if (typeof value !== 'object') return String(value);
+  return 'address' in value && 'path' in value ? `&${String(value.path)}` : value.constructor.name;
 }
