@@ -305,6 +305,6 @@ export function cmpxchg<S extends StructObject, K extends KeyOf<S>>(
 export function showValue(value: unknown): string {
   if (value === null) return 'NULL';
   if (isErr(value)) return `ERR_PTR(${errnoName(ptrErr(value))})`;
-  if (typeof value !== 'object') return String(value);
+  if (typeof value !== 'object') return String(value as number | string | boolean | undefined);
   return 'address' in value && 'path' in value ? `&${String(value.path)}` : value.constructor.name;
 }
