@@ -5,6 +5,11 @@
  *
  * Two violations are the same if kind, object and the two code places agree. The search goes on
  * after a violation, unless told otherwise.
+ *
+ * The search first takes plain accesses for ordered, as they are where there is no data race. When a
+ * race or an unordered free shows that some are not, their memory becomes visible (its plain accesses
+ * become steps) and the search starts over, so that no verdict rests on the shortcut where it does not
+ * hold. The numbers of a result are those of the last search.
  */
 import { SHORTENING_COUNT_MAX } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
@@ -112,7 +117,8 @@ class Search {
   private readonly program: Program;
   /** The same once more, for what is tried while the first is being explored. */
   private readonly bench: Bench;
-  private readonly detectors = allDetectors();
+  private detectors = allDetectors();
+  private readonly visibleMemory = new Set<string>();
   private readonly collected = new Map<string, Collected>();
   private isStarting = false;
   private executions = 0;
@@ -124,9 +130,23 @@ class Search {
   }
 
   run(): ExploreResult {
+    for (;;) {
+      const result = this.search();
+      const hidden = this.detectors
+        .flatMap((detector) => [...(detector.unorderedMemory ?? [])])
+        .filter((name) => !this.visibleMemory.has(name));
+      if (hidden.length === 0 || this.bound !== null) return result;
+      for (const name of hidden) this.visibleMemory.add(name);
+      this.detectors = allDetectors();
+      this.executions = 0;
+    }
+  }
+
+  private search(): ExploreResult {
     const { executionCountMax, stepCountMax, onStep } = this.options;
     const explorer = new SourceDpor(this.program, {
       watches: this.detectors,
+      ...(this.visibleMemory.size === 0 ? {} : { visibleMemory: this.visibleMemory }),
       onExecution: (run) => this.onExecution(run),
       ...(executionCountMax === undefined ? {} : { executionCountMax }),
       ...(stepCountMax === undefined ? {} : { stepCountMax }),
@@ -143,8 +163,11 @@ class Search {
     }
   }
 
+  /** The distinct ones, the easiest to follow first. */
   violations(): Violation[] {
-    return [...this.collected.values()].map(({ best: { finding, schedule } }) => ({
+    const found = [...this.collected.values()].map(({ best }) => best);
+    found.sort((a, b) => a.cost.switches - b.cost.switches || a.cost.steps - b.cost.steps);
+    return found.map(({ finding, schedule }) => ({
       kind: finding.kind,
       object: finding.object,
       message: finding.message,

@@ -12,7 +12,10 @@ export interface Program {
   finish(kernel: Kernel): void;
 }
 
-/** A schedule: who steps, and how the step turns out if it can turn out in several ways. */
+/**
+ * A schedule: who steps, and how the step turns out if it can turn out in several ways. An outcome may
+ * have `PAUSE` added: then the plain code behind the operation is the task's next step.
+ */
 export interface Schedule {
   readonly tasks: readonly number[];
   readonly outcomes: readonly number[];

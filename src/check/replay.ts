@@ -6,7 +6,7 @@
  */
 import { STEP_COUNT_MAX_DEFAULT } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
-import type { Kernel } from '../kernel/kernel.ts';
+import { PAUSE, type Kernel } from '../kernel/kernel.ts';
 import { setRunning } from '../kernel/running.ts';
 import type { Task } from '../kernel/task.ts';
 import type { Tracer, Watch } from '../kernel/watch.ts';
@@ -127,9 +127,10 @@ class Run {
       return `task '${task.name}' should go on, but it is blocked at ${pending.describe(task)}`;
     }
     const arity = pending.arity(task);
-    if (outcome < arity) return null;
+    const way = outcome & ~PAUSE;
+    if (way < arity) return null;
     return (
-      `${pending.describe(task)} in task '${task.name}' should turn out in way ${outcome + 1}, ` +
+      `${pending.describe(task)} in task '${task.name}' should turn out in way ${way + 1}, ` +
       `but it has only ${arity}`
     );
   }

@@ -10,6 +10,7 @@
  * A violation of the execution as a whole (a deadlock, a leak) keeps all its steps.
  */
 import type { Finding } from '../kernel/finding.ts';
+import { PAUSE } from '../kernel/kernel.ts';
 import type { Watch } from '../kernel/watch.ts';
 import type { Program, Schedule } from './program.ts';
 import { replay } from './replay.ts';
@@ -231,6 +232,24 @@ class Story {
         if (task.spawnedAt === step) numbers.set(task.index, numbers.size);
       }
     }
-    return { tasks, outcomes: order.map((step) => this.schedule.outcomes[step] as number) };
+    return withoutIdlePauses({
+      tasks,
+      outcomes: order.map((step) => this.schedule.outcomes[step] as number),
+    });
   }
+}
+
+/** Joins an operation with the plain code behind it where nobody comes in between. */
+function withoutIdlePauses(schedule: Schedule): Schedule {
+  const tasks: number[] = [];
+  const outcomes: number[] = [];
+  for (let at = 0; at < schedule.tasks.length; at += 1) {
+    const task = schedule.tasks[at] as number;
+    const outcome = schedule.outcomes[at] as number;
+    const isIdle = (outcome & PAUSE) !== 0 && schedule.tasks[at + 1] === task;
+    tasks.push(task);
+    outcomes.push(isIdle ? outcome & ~PAUSE : outcome);
+    if (isIdle) at += 1;
+  }
+  return { tasks, outcomes };
 }

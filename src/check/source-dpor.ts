@@ -24,7 +24,8 @@ import { assert } from '../base/assert.ts';
 import { STEP_COUNT_MAX_DEFAULT, TASK_COUNT_MAX } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
 import { conflicts, modeOf, variableOf, type Access } from '../kernel/operation.ts';
-import type { Kernel } from '../kernel/kernel.ts';
+import { PAUSE, type Kernel } from '../kernel/kernel.ts';
+import { PLAIN_CODE } from '../kernel/plain-code.ts';
 import { running, setRunning } from '../kernel/running.ts';
 import type { Task } from '../kernel/task.ts';
 import type { Tracer, Watch } from '../kernel/watch.ts';
@@ -37,6 +38,11 @@ export interface ExploreOptions {
   readonly watches?: readonly Watch[];
   /** Steps of one execution; reaching it ends the search with an error that says where. */
   readonly stepCountMax?: number;
+  /**
+   * Names of memory whose plain accesses are steps that others can come before or after. Then all
+   * plain code is a step of its own; without it, plain code belongs to the operation before it.
+   */
+  readonly visibleMemory?: ReadonlySet<string>;
   /** Executions, abandoned ones included, after which the search stops. */
   readonly executionCountMax?: number;
   /** Called at the end of each execution that was not abandoned. Returns true to stop the search. */
@@ -79,6 +85,10 @@ export interface Node {
   after: number[];
   /** For each of those the step that began what it ended, or -1; see `kernel.after`. */
   since: number[];
+  /** PAUSE if the plain code behind the operation is a step of its own, otherwise 0. */
+  pause: number;
+  /** What sleeping tasks would touch, where that cannot be asked in advance. */
+  slept: (readonly Access[] | undefined)[];
 }
 
 export class SourceDpor {
@@ -138,6 +148,7 @@ export class SourceDpor {
   private runOnce(): boolean {
     this.kernel = this.program.start(this.options.watches ?? [], null as Tracer | null);
     const { kernel } = this;
+    kernel.visibleMemory = this.options.visibleMemory ?? null;
     setRunning(kernel);
     for (let at = 0; at < this.depth; at += 1) this.repeat(at);
     this.resumeNode();
@@ -168,7 +179,7 @@ export class SourceDpor {
     const nodes = this.nodes.slice(0, this.kernel.stepCount);
     return {
       tasks: nodes.map((node) => node.task),
-      outcomes: nodes.map((node) => node.outcome),
+      outcomes: nodes.map((node) => node.outcome | node.pause),
     };
   }
 
@@ -206,7 +217,7 @@ export class SourceDpor {
           'make anew, the clock, or a random number.',
       );
     }
-    this.kernel.step(task, node.outcome);
+    this.kernel.step(task, node.outcome | node.pause);
     this.options.onStep?.();
   }
 
@@ -238,6 +249,8 @@ export class SourceDpor {
       footprint: [],
       after: [],
       since: [],
+      pause: 0,
+      slept: at === 0 ? [] : (this.nodes[at - 1] as Node).slept.slice(),
     };
     this.nodes[at] = node;
     return node;
@@ -251,6 +264,7 @@ export class SourceDpor {
       if ((node.sleep & (1 << task.index)) === 0 || task.pending === null) continue;
       own.length = 0;
       this.kernel.footprint(task, own);
+      if (task.pending === PLAIN_CODE) own.push(...(node.slept[task.index] ?? []));
       if (!doConflict(own, node.footprint)) still |= 1 << task.index;
     }
     return still;
@@ -262,9 +276,12 @@ export class SourceDpor {
     node.footprint.length = 0;
     kernel.footprint(task, node.footprint);
     const previous = task.lastStep;
-    kernel.step(task, node.outcome);
+    const pauses = this.options.visibleMemory !== undefined && task.pending !== PLAIN_CODE;
+    node.pause = pauses ? PAUSE : 0;
+    kernel.step(task, node.outcome | node.pause);
     this.steps += 1;
     this.options.onStep?.();
+    node.footprint.push(...kernel.plainAccesses);
     node.after = kernel.afterSteps.slice();
     node.since = kernel.sinceSteps.slice();
     const row = this.openClock(at, task, previous);
@@ -430,6 +447,8 @@ export class SourceDpor {
         footprint: [],
         after: [],
         since: [...kernel.heldSince(task)],
+        pause: 0,
+        slept: [],
       };
       node.after = node.since.map(() => -1);
       kernel.footprint(task, node.footprint);
@@ -461,6 +480,7 @@ export class SourceDpor {
     }
     node.done |= 1 << node.task;
     node.sleep |= 1 << node.task;
+    node.slept[node.task] = node.footprint.slice();
     const open = node.backtrack & ~node.done & ~node.sleep;
     if (open === 0) return false;
     node.task = 31 - Math.clz32(open & -open);

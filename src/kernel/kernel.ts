@@ -28,6 +28,7 @@ import {
   type Body,
   type Yieldable,
 } from './operation.ts';
+import { PLAIN_CODE } from './plain-code.ts';
 import { setRunning } from './running.ts';
 import { Task, type TaskKind } from './task.ts';
 import type { Tracer, Use, Watch } from './watch.ts';
@@ -53,6 +54,12 @@ export const NO_FAULTS: Budget = {
   reuses: 0,
   userFaults: 0,
 };
+
+/**
+ * Added to the outcome of a step: the task stops after the effect of its operation. The plain code that
+ * follows, up to its next operation, is then a step of its own, so that others can come in between.
+ */
+export const PAUSE = 1 << 12;
 
 export interface KernelOptions {
   readonly budget: Budget;
@@ -96,6 +103,11 @@ export class Kernel {
   readonly sinceSteps: number[] = [];
   /** Those of them without which the present step could not even have been waiting. */
   readonly requiredSteps: number[] = [];
+
+  /** Names of memory whose plain accesses are to be noted in `plainAccesses`. */
+  visibleMemory: ReadonlySet<string> | null = null;
+  /** What the plain code of the present step has touched of the visible memory. */
+  readonly plainAccesses: Access[] = [];
 
   /** Set by the iterator of an operation or call when it hands itself over. */
   handedOver: Yieldable<unknown> | null = null;
@@ -158,7 +170,10 @@ export class Kernel {
     if (variable !== undefined) out.push(access(variable, READ));
   }
 
-  /** Takes the task's next step. It must be enabled. */
+  /**
+   * Takes the task's next step, which must be enabled. `outcome` says how it turns out, from 0 to its
+   * arity - 1, and may have {@link PAUSE} added.
+   */
   step(task: Task, outcome: number): void {
     const operation = task.pending as Operation<unknown>;
     const before = setRunning(this);
@@ -167,6 +182,7 @@ export class Kernel {
     this.afterSteps.length = 0;
     this.sinceSteps.length = 0;
     this.requiredSteps.length = 0;
+    this.plainAccesses.length = 0;
     task.lastStep = this.stepCount - 1;
     task.hasStarted = true;
     if (task.cpu.isShared) this.after(task.cpu.lastRelease, task.cpu.lastReleaseSince);
@@ -174,11 +190,16 @@ export class Kernel {
       this.tracer?.onStep(task, operation, operation.describe(task));
       this.checkText(task);
       this.touchFor(operation, task);
-      const result = operation.perform(task, outcome);
+      const result = operation.perform(task, outcome & ~PAUSE);
       this.notifyOrdered(task);
       this.tracer?.onResult(task, result);
       task.pending = null;
-      this.resume(task, result);
+      if ((outcome & PAUSE) === 0) {
+        this.resume(task, result);
+      } else {
+        task.pending = PLAIN_CODE;
+        task.argument = result;
+      }
     } catch (error) {
       this.endByError(task, error);
     }
@@ -416,6 +437,9 @@ export class Kernel {
     const { memory } = object;
     if (!memory.isLive) {
       this.touch(memory, fieldPath(object, key), mode === READ ? 'read' : 'written');
+    }
+    if (this.visibleMemory?.has(memory.name) === true) {
+      this.plainAccesses.push(access(variable, mode));
     }
     for (const watch of this.accessWatches) {
       watch.onPlainAccess?.(this, object, key, access(variable, mode));

@@ -4,10 +4,11 @@
  * last one of every other task; which of the two came first in this execution does not matter.
  * Marked accesses (also those that race on purpose, `dataRace`) do not race with each other.
  *
- * A plain access is no step of its own, so an execution in which it happens elsewhere is not always
- * explored. A race says that it could; so does a free that is not ordered with an earlier plain
- * access of the memory. The latter is no finding yet, since what would keep the access from coming
- * after the free may be a value and not a lock: it is kept as a *suspicion* of a use after free.
+ * A plain access is no step of its own at first, so an execution in which it happens elsewhere is not
+ * always explored. A race says that it could; so does a free that is not ordered with an earlier plain
+ * access of the memory. The latter is no finding, since what would keep the access from coming after
+ * the free may be a value and not a lock: it is a *suspicion* of a use after free. Either makes the
+ * memory visible (`unorderedMemory`) and the search start over.
  */
 import { fieldPath, type Kernel } from '../../kernel/kernel.ts';
 import type { KernelObject, Memory } from '../../kernel/memory.ts';
@@ -43,6 +44,7 @@ interface Deferred {
 
 class DataRace implements Detector {
   readonly suspicions: Suspicion[] = [];
+  readonly unorderedMemory = new Set<string>();
   private readonly suspected = new Set<string>();
   private readonly order: HappensBefore;
   private readonly table = new AccessTable();
@@ -109,7 +111,11 @@ class DataRace implements Detector {
       if (row < 0) continue;
       for (const manner of [PLAIN_READ, PLAIN_WRITE] as const) {
         for (const other of tasksOf(this.unordered(row, manner, index))) {
-          this.suspect(kernel, memory, this.table.place(row, manner, other));
+          const label = this.table.labels[this.table.at(row, manner, other)] as number;
+          // Where plain accesses are steps, both orders are explored: there is nothing to suspect. Only
+          // a task's code before its first operation is never a step.
+          const isStep = kernel.visibleMemory?.has(memory.name) === true && label > 1;
+          if (!isStep) this.suspect(kernel, memory, this.table.place(row, manner, other));
         }
       }
     }
@@ -153,12 +159,14 @@ class DataRace implements Detector {
     for (const manner of MANNERS) {
       if (!canRace(item.manner, manner)) continue;
       for (const other of tasksOf(this.unordered(row, manner, task.index))) {
+        this.unorderedMemory.add(item.object.memory.name);
         reportRace(kernel, item, [mine, { manner, place: this.table.place(row, manner, other) }]);
       }
     }
   }
 
   private suspect(kernel: Kernel, memory: Memory, place: string): void {
+    this.unorderedMemory.add(memory.name);
     const freedBy = kernel.place();
     const key = `${memory.name} ${place} ${freedBy}`;
     if (this.suspected.has(key)) return;

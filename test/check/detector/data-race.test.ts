@@ -268,7 +268,7 @@ test('a field inside an embedded struct is named from its outermost one', () => 
   expect(violationsOf(result)).toEqual(['data-race s.inner.use_count']);
 });
 
-test('a free that nothing orders with a plain use before it is suspected, and no violation', () => {
+test('a free that nothing orders with a plain use is tried first, and shown', () => {
   const result = check(
     fields,
     {
@@ -284,15 +284,38 @@ test('a free that nothing orders with a plain use before it is suspected, and no
       },
     },
   );
-  expect(result.verdict).toBe('clean');
-  expect(result.suspicions).toEqual([
+  expect(violationsOf(result)).toEqual(['use-after-free thing']);
+  expect(result.suspicions).toEqual([]);
+  // The pause between getting the pointer and using it is part of the schedule.
+  const [violation] = result.violations;
+  expect(violation?.schedule.tasks).toEqual([0, 1, 1, 0]);
+  expect(violation?.message).toContain('thing.size is read by user');
+});
+
+test('a free that only a value orders with a plain use is tried first, and not possible', () => {
+  const result = check(
+    { ...fields, isDone: false },
     {
-      kind: 'use-after-free',
-      object: 'thing',
-      message: 'nothing orders the use of thing by user with its free by owner',
-      places: ['user', 'owner'],
+      *user(s) {
+        const { thing } = s;
+        if (thing !== null) thing.size += 1;
+        yield* writeOnce(s, 'isDone', true);
+      },
+      *owner(s) {
+        if (!(yield* readOnce(s, 'isDone'))) return;
+        yield* kfree(s.thing);
+        s.thing = null;
+      },
     },
-  ]);
+    {
+      setup(kernel, s) {
+        s.thing = kernel.runNow(kzalloc(Thing, GFP_KERNEL));
+      },
+    },
+  );
+  // The pointer itself is raced for; the memory behind it is not used after its free.
+  expect(violationsOf(result)).toEqual(['data-race s.thing']);
+  expect(result.suspicions).toEqual([]);
 });
 
 test('a free under the lock of the users is not suspected', () => {
