@@ -26,6 +26,7 @@ import {
   type Access,
   type AccessMode,
   type Body,
+  type Step,
   type Yieldable,
 } from './operation.ts';
 import { PLAIN_CODE } from './plain-code.ts';
@@ -153,9 +154,7 @@ export class Kernel {
     const operation = task.pending;
     if (operation === null) return false;
     const { cpu } = task;
-    if (cpu.isShared && cpu.excludes(task) && !(task.kind === 'interrupt' && !task.hasStarted)) {
-      return false;
-    }
+    if (cpu.isShared && cpu.excludes(task) && !isInterruptEntry(task)) return false;
     return operation.isEnabled(task);
   }
 
@@ -184,8 +183,10 @@ export class Kernel {
     this.requiredSteps.length = 0;
     this.plainAccesses.length = 0;
     task.lastStep = this.stepCount - 1;
+    // An interrupt comes in between all the same: only what turns interrupts off keeps it waiting.
+    const since = isInterruptEntry(task) ? -1 : task.cpu.lastReleaseSince;
     task.hasStarted = true;
-    if (task.cpu.isShared) this.after(task.cpu.lastRelease, task.cpu.lastReleaseSince);
+    if (task.cpu.isShared) this.after(task.cpu.lastRelease, since);
     try {
       this.tracer?.onStep(task, operation, operation.describe(task));
       this.checkText(task);
@@ -282,13 +283,13 @@ export class Kernel {
    * Runs a call or body to its end at once, in the present task, without interleaving: for set-up
    * and `finally`. What would block is an error.
    */
-  runNow<R>(body: Iterable<unknown> & { next?: unknown }): R {
+  runNow<R>(body: { [Symbol.iterator](): Iterator<Step, R, unknown> }): R {
     const before = setRunning(this);
     const task = this.currentTask;
     assert(task.kind === 'setup', 'runNow is for set-up and finally');
     const callee: KernelFunction = { name: 'setup', body: () => body as never, text: null };
     const wrapper = (function* run(): Body<unknown> {
-      return yield* body as unknown as Body<unknown>;
+      return yield* body;
     })();
     task.isDone = false;
     task.frames.push({ callee, generator: wrapper, call: null, text: null });
@@ -372,7 +373,8 @@ export class Kernel {
   heldSince(task: Task): readonly number[] {
     const steps = task.pending?.heldSince(task) ?? [];
     const { cpu } = task;
-    return cpu.isShared && cpu.excludes(task) ? [...steps, cpu.acquiredAt] : steps;
+    const isShutOut = cpu.isShared && cpu.excludes(task) && !isInterruptEntry(task);
+    return isShutOut ? [...steps, cpu.acquiredAt] : steps;
   }
 
   /**
@@ -694,6 +696,11 @@ export class Kernel {
 /** `kfd_process.mm`: a field as the kernel would write it. */
 export function fieldPath(object: KernelObject, key: string): string {
   return object.path === '' ? kernelName(key) : `${object.path}.${kernelName(key)}`;
+}
+
+/** Whether the task's next step is the entry of an interrupt, which preemption off does not shut out. */
+function isInterruptEntry(task: Task): boolean {
+  return task.kind === 'interrupt' && !task.hasStarted;
 }
 
 function nameOf(item: Yieldable<unknown>, task: Task): string {

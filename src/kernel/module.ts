@@ -372,11 +372,11 @@ export const unloadModule = fn(
 
 /** Loads a module in set-up, and returns its data. That its init fails ends the search. */
 export function load<F extends Fields>(kernel: Kernel, type: ModuleType<F>): Instance<F> {
-  return kernel.runNow<Instance<F>>(
-    (function* run(): Body<unknown> {
+  return kernel.runNow(
+    (function* run(): Body<Instance<F>> {
       const error = yield* loadModule(type as unknown as ModuleType);
       if (error !== 0) running.misuse(`the init of module '${type.moduleName}' returned ${error}`);
-      return entryOf(type.moduleName).data;
+      return entryOf(type.moduleName).data as Instance<F>;
     })(),
   );
 }

@@ -294,9 +294,10 @@ test('a free that nothing orders with a plain use is tried first, and shown', ()
 
 test('a free that only a value orders with a plain use is tried first, and not possible', () => {
   const result = check(
-    { ...fields, isDone: false },
+    { ...fields, isDone: false, opens: atomic(0) },
     {
       *user(s) {
+        yield* atomicFetchAdd(s.opens, 1);
         const { thing } = s;
         if (thing !== null) thing.size += 1;
         yield* writeOnce(s, 'isDone', true);
