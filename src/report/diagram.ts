@@ -96,10 +96,10 @@ class Picture {
   }
 
   private layOut(): Column[] {
-    const last = this.tasks.at(-1);
-    const needs = this.tasks.map((task) => this.need(task, task === last));
-    const room = this.width - (needs.length - 1) * GAP;
-    const widths = shareOut(needs, room);
+    const room = this.width - (this.tasks.length - 1) * GAP;
+    const joined = this.needs(true);
+    const isEnough = joined.reduce((sum, need) => sum + need, 0) <= room;
+    const widths = isEnough ? joined : shareOut(this.needs(false), room);
     let start = 0;
     return this.tasks.map((task, at) => {
       const width = widths[at] as number;
@@ -110,18 +110,22 @@ class Picture {
   }
 
   /**
-   * Letters that the longest row of a task takes. Marks may run into the columns to the right, which
-   * are empty in that row; the last column has none.
+   * Letters that the longest row of each task takes, with calls beside their only operation or above.
+   * Marks may run into the columns to the right, which are empty in that row; the last column has none.
    */
-  private need(task: number, isLast: boolean): number {
-    let need = this.title(task).length;
+  private needs(isJoined: boolean): number[] {
+    const last = this.tasks.at(-1);
+    const needs = new Map(this.tasks.map((task) => [task, this.title(task).length]));
     for (const row of this.rows) {
-      if (row.task !== task) continue;
-      const text = (row.depth + row.callers.length) * INDENT + fullText(row, true).length;
-      const mark = isLast && row.mark !== null ? row.mark.length + MARK.length + 1 : 0;
-      need = Math.max(need, text + mark);
+      const parts = isJoined ? [joinedRow(row)] : splitRow(row);
+      for (const part of parts) {
+        const mark =
+          row.task === last && part.mark !== null ? part.mark.length + MARK.length + 1 : 0;
+        const need = part.depth * INDENT + fullText(part, true).length + mark;
+        needs.set(row.task, Math.max(needs.get(row.task) ?? 0, need));
+      }
     }
-    return need;
+    return [...needs.values()];
   }
 
   private header(columns: readonly Column[]): string[] {
@@ -157,22 +161,9 @@ class Picture {
 
   /** The row with its callers before it, or below each other where there is no room. */
   private split(row: Row, width: number): Row[] {
-    if (row.callers.length === 0) return [row];
-    const prefix = row.callers.map((caller) => `${caller.brief}: `).join('');
-    const joined = { ...row, callers: [], text: prefix + row.text, brief: prefix + row.brief };
-    if (row.depth * INDENT + fullText(joined, true).length <= width) return [joined];
-    const calls = row.callers.map((caller, at) =>
-      Object.assign({}, row, caller, {
-        kind: 'call',
-        step: null,
-        callers: [],
-        depth: row.depth + at,
-        result: null,
-        mark: null,
-        isWrong: false,
-      }),
-    );
-    return [...calls, { ...row, callers: [], depth: row.depth + calls.length }];
+    const joined = joinedRow(row);
+    const isEnough = joined.depth * INDENT + fullText(joined, true).length <= width;
+    return isEnough ? [joined] : splitRow(row);
   }
 
   private row(row: Row, start: number, width: number, prefix: string): string[] {
@@ -233,6 +224,22 @@ class Picture {
     const found = this.recording.tasks[task];
     return found === undefined ? `task ${task}` : taskTitle(found);
   }
+}
+
+/** A row with its callers before the operation. */
+function joinedRow(row: Row): Row {
+  if (row.callers.length === 0) return row;
+  const prefix = row.callers.map((caller) => `${caller.brief}: `).join('');
+  return { ...row, callers: [], text: prefix + row.text, brief: prefix + row.brief };
+}
+
+/** A row with its callers in rows of their own. */
+function splitRow(row: Row): Row[] {
+  const calls = row.callers.map((caller, at): Row => {
+    const call = { kind: 'call', step: null, callers: [], depth: row.depth + at } as const;
+    return Object.assign({}, row, caller, call, { result: null, mark: null, isWrong: false });
+  });
+  return [...calls, { ...row, callers: [], depth: row.depth + calls.length }];
 }
 
 function fullText(row: Row, isLong: boolean): string {

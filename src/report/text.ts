@@ -2,6 +2,7 @@
 import { assert, unreachable } from '../base/assert.ts';
 import type { Bound, VariantResult, Violation } from '../check/result.ts';
 import type { Expectation } from '../check/scenario.ts';
+import { identityOf } from '../check/shorten.ts';
 import type { RecordedFinding, Recording } from '../trace/recording.ts';
 import { diagram, DIAGRAM_WIDTH_DEFAULT } from './diagram.ts';
 import { story } from './story.ts';
@@ -71,13 +72,8 @@ export function describeViolation(
 
 /** The finding of the recording that is the violation. */
 export function findingOf(recording: Recording, violation: Violation): RecordedFinding {
-  const found = recording.findings.find(
-    (finding) =>
-      finding.kind === violation.kind &&
-      finding.object === violation.object &&
-      finding.places[0] === violation.places[0] &&
-      finding.places[1] === violation.places[1],
-  );
+  const identity = identityOf(violation);
+  const found = recording.findings.find((finding) => identityOf(finding) === identity);
   assert(found !== undefined, `the recording shows: ${violation.message}`);
   return found;
 }
@@ -100,9 +96,13 @@ export function verdictText(result: VariantResult): string {
   const never = result.goals.filter((goal) => !goal.reached).map((goal) => `'${goal.name}'`);
   switch (result.verdict) {
     case 'violation': {
-      const titles = result.violations.map((violation) => titleOf(violation));
-      const number = titles.length === 1 ? 'violation' : `${titles.length} violations`;
-      return `${number}: ${titles.join('; ')}`;
+      const counts = new Map<string, number>();
+      for (const item of result.violations) {
+        counts.set(titleOf(item), (counts.get(titleOf(item)) ?? 0) + 1);
+      }
+      const titles = [...counts].map(([title, n]) => (n === 1 ? title : `${title} (${n} times)`));
+      const { length } = result.violations;
+      return `${length === 1 ? 'violation' : `${length} violations`}: ${titles.join('; ')}`;
     }
     case 'clean':
       return `no violation in ${count}, one for each class of equivalent interleavings — complete`;
@@ -164,7 +164,7 @@ function summary(result: VariantResult, style: Style, width: number): string[] {
   const repeated =
     result.blocked === 0
       ? 'no run abandoned'
-      : `${plural(result.blocked, 'run')} abandoned as repetitions`;
+      : `${plural(result.blocked, 'run')} abandoned, since others cover ${result.blocked === 1 ? 'it' : 'them'}`;
   lines.push(`${plural(result.steps, 'step')} taken, ${repeated}`);
   if (result.goals.length > 0) lines.push(...goals(result));
   for (const suspicion of result.suspicions) {
