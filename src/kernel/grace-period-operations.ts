@@ -14,6 +14,7 @@ import {
   type RcuCallback,
   type RcuHead,
 } from './grace-period.ts';
+import { textFootprint } from './module.ts';
 import { access, COMMUTE, made, Operation, READ, WRITE, type Access } from './operation.ts';
 import type { Body } from './operation.ts';
 import { running } from './running.ts';
@@ -161,8 +162,10 @@ function* runCallback(domain: GracePeriodDomain, callback: QueuedCallback): Body
     callback,
   );
   yield* func(head);
-  callback.isDone = true;
-  callback.endStep = running.now;
+  yield* made(
+    domain.operation('callbackEnd', (at) => new EndCallback(at)),
+    callback,
+  );
 }
 
 /** What a callback begins with: waits for its grace period and for those before it. */
@@ -178,7 +181,9 @@ class RunCallback extends DomainOperation<QueueRequest> {
   footprint(out: Access[], task: Task): void {
     const { request } = task.argument as QueuedCallback;
     out.push(access(this.domain.leaveVariable, COMMUTE));
-    if (request !== null) out.push(access(request.head.variable, WRITE));
+    if (request === null) return;
+    out.push(access(request.head.variable, WRITE));
+    textFootprint(request.func.callee, out);
   }
 
   perform(task: Task): QueueRequest {
@@ -201,6 +206,28 @@ class RunCallback extends DomainOperation<QueueRequest> {
 
   override blockers(task: Task): readonly Task[] {
     return holdersOf((task.argument as QueuedCallback).period);
+  }
+}
+
+/** Says that all the function did has been done; those who wait for it come after all of that. */
+class EndCallback extends DomainOperation<void> {
+  constructor(domain: GracePeriodDomain) {
+    super(domain, 'end');
+  }
+
+  footprint(out: Access[]): void {
+    // Ending only ever lets others go on; but the memory of the domain must still be there.
+    out.push(access(this.domain.leaveVariable, COMMUTE));
+  }
+
+  perform(task: Task): void {
+    const callback = task.argument as QueuedCallback;
+    callback.isDone = true;
+    callback.endStep = running.now;
+  }
+
+  override describe(task: Task): string {
+    return `${(task.argument as QueuedCallback).name} is done`;
   }
 }
 

@@ -116,6 +116,8 @@ export class Task {
     if (this.kind === 'interrupt') return 'in an interrupt handler';
     if (this.kind === 'timer') return 'in a timer function (softirq)';
     if (this.kind === 'callback') return 'in an RCU or SRCU callback';
+    const isReaderOnly = this.rcuReadCount > 0 && this.preemptCount === this.rcuReadCount;
+    if (isReaderOnly) return 'inside rcu_read_lock';
     if (this.preemptCount > 0) return 'with preemption off';
     if (this.irqDisableCount > 0) return 'with interrupts off';
     if (this.rcuReadCount > 0) return 'inside rcu_read_lock';
