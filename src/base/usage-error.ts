@@ -22,6 +22,7 @@ export const ERROR_CODES = {
   MN301: 'a token cannot be decoded',
   MN302: 'a token belongs to another version or scenario',
   MN401: 'a file exists already',
+  MN402: 'a name cannot be used',
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

@@ -53,7 +53,7 @@ export const COMMANDS: readonly CommandDefinition[] = [
   },
   {
     name: 'check',
-    args: '[scenarios or files...]',
+    args: '[scenario|file...]',
     about: 'run every interleaving of a scenario, or of those in a TypeScript file',
     options: [
       { flags: '--variant <name>', about: 'only this variant' },

@@ -1,31 +1,96 @@
 /**
  * Guards against scenarios that keep state between executions. Exploration rests on equal schedules
- * taking equal courses; the first execution is therefore recorded before the search, twice, and once
- * more after it, when whatever counts executions has counted them.
+ * taking equal courses; so the first execution is run a few times before the search and once more
+ * after it, when whatever counts executions has counted them, and all that can be seen of it must be
+ * the same: operations, their results, calls, and the fields that are used with what they hold.
  */
-import { allDetectors } from '../check/detector/index.ts';
 import type { Program } from '../check/program.ts';
+import { replay } from '../check/replay.ts';
 import { UsageError } from '../base/usage-error.ts';
-import { record } from '../trace/record.ts';
-import type { Recording, RecordedStep } from '../trace/recording.ts';
+import type { Call } from '../kernel/call.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { KernelObject } from '../kernel/memory.ts';
+import { modeOf, READ, type Access, type Operation } from '../kernel/operation.ts';
+import { slotOf } from '../kernel/struct.ts';
+import type { Task } from '../kernel/task.ts';
+import type { Tracer, Watch } from '../kernel/watch.ts';
+import { CodeStack, withLongStacks } from '../trace/code-place.ts';
 import { resolvePlace } from './place.ts';
+
+/** Enough to notice most that tosses a coin. */
+const RUNS_BEFORE = 4;
+
+interface Sight {
+  readonly text: string;
+  readonly stack: CodeStack;
+}
+
+/** Notes all that happens in one execution. */
+class Witness implements Tracer, Watch {
+  readonly seen: Sight[] = [];
+  private lastMade = new CodeStack();
+
+  onMade(): void {
+    this.lastMade = new CodeStack();
+  }
+
+  onStep(task: Task, _operation: Operation<unknown>, description: string): void {
+    this.note(`task '${task.name}' did ${description}`, this.lastMade);
+  }
+
+  onResult(task: Task, result: unknown): void {
+    if (isPlain(result)) this.note(`task '${task.name}' got ${String(result)}`, this.lastMade);
+  }
+
+  onCall(task: Task, call: Call<unknown>): void {
+    this.note(`task '${task.name}' called ${call.callee.name}()`, this.lastMade);
+  }
+
+  onReturn(): void {
+    // Whatever it returned shows in what its caller does.
+  }
+
+  onNote(): void {
+    // As above.
+  }
+
+  onPlainAccess(kernel: Kernel, object: KernelObject, key: string, item: Access): void {
+    const verb = modeOf(item) === READ ? 'read' : 'changed';
+    const value = (object as unknown as Record<string, unknown>)[slotOf(key)];
+    const shown = isPlain(value) ? `, which was ${String(value)}` : '';
+    const { name } = kernel.currentTask;
+    this.note(`task '${name}' ${verb} ${object.path}.${key}${shown}`, new CodeStack());
+  }
+
+  private note(text: string, stack: CodeStack): void {
+    this.seen.push({ text, stack });
+  }
+}
+
+function isPlain(value: unknown): boolean {
+  return typeof value !== 'object' && typeof value !== 'function';
+}
 
 export class Guard {
   private readonly program: Program;
-  private first: Recording | null = null;
+  private first: readonly Sight[] | null = null;
 
   constructor(program: Program) {
     this.program = program;
   }
 
-  /** Call before the search. What is wrong with the scenario otherwise is left to the search. */
+  /**
+   * Call before the search. What else is wrong with the scenario is left to the search.
+   *
+   * @throws UsageError MN204
+   */
   before(): void {
     try {
-      this.first = this.recordFirst();
+      this.first = this.witness();
     } catch {
       return;
     }
-    this.compare();
+    for (let run = 1; run < RUNS_BEFORE; run += 1) this.compare();
   }
 
   /**
@@ -35,50 +100,32 @@ export class Guard {
    */
   compare(): void {
     if (this.first === null) return;
-    const again = this.recordFirst();
-    if (JSON.stringify(again) !== JSON.stringify(this.first)) throw difference(this.first, again);
+    const again = this.witness();
+    const count = Math.max(this.first.length, again.length);
+    for (let at = 0; at < count; at += 1) {
+      const [before, after] = [this.first[at], again[at]];
+      if (before?.text !== after?.text) throw difference(before, after);
+    }
   }
 
-  private recordFirst(): Recording {
-    return record(this.program, { tasks: [], outcomes: [] }, allDetectors(), { resolvePlace });
+  private witness(): readonly Sight[] {
+    const witness = new Witness();
+    withLongStacks(() => {
+      const nothing = { tasks: [], outcomes: [] };
+      replay(this.program, nothing, { watches: [witness], tracer: witness, toEnd: true });
+    });
+    return witness.seen;
   }
 }
 
-function difference(first: Recording, again: Recording): UsageError {
-  const count = Math.max(first.steps.length, again.steps.length);
-  for (let at = 0; at < count; at += 1) {
-    const before = first.steps[at];
-    const after = again.steps[at];
-    if (JSON.stringify(before) === JSON.stringify(after)) continue;
-    const what =
-      before?.operation === after?.operation
-        ? eventsDiffer(before)
-        : operationsDiffer(before, after);
-    return stateKept(`at step ${at + 1} ${what}`, (after ?? before)?.place ?? null);
-  }
-  return stateKept('set-up or what follows the last step differed', null);
-}
-
-function operationsDiffer(
-  before: RecordedStep | undefined,
-  after: RecordedStep | undefined,
-): string {
-  return `${deed(before)} the first time, ${deed(after)} another time`;
-}
-
-function deed(step: RecordedStep | undefined): string {
-  return step === undefined ? 'nothing happened' : `'${step.taskName}' did ${step.operation}`;
-}
-
-function eventsDiffer(step: RecordedStep | undefined): string {
-  return `${deed(step)}, with other effects another time`;
-}
-
-function stateKept(what: string, place: string | null): UsageError {
+function difference(before: Sight | undefined, after: Sight | undefined): UsageError {
+  const raw = (after ?? before)?.stack.place ?? null;
   return new UsageError(
     'MN204',
-    `the same schedule took another course: ${what}. Something keeps state between executions: a ` +
-      'variable of the module that set-up does not make anew, the clock, or a random number.',
-    place,
+    `the same schedule took another course: ${before?.text ?? 'the execution ended'} the first ` +
+      `time, ${after?.text ?? 'the execution ended'} another time. Something keeps state between ` +
+      'executions: a variable of the module that set-up does not make anew, the clock, or a random ' +
+      'number.',
+    raw === null ? null : resolvePlace(raw),
   );
 }

@@ -94,15 +94,14 @@ class WorkerDebugger {
   }
 }
 
-/** What the exploring worker of this thread is doing. Nothing is known if its debugger does not answer. */
-export async function findHang(): Promise<Hang> {
+/** What the exploring worker of this thread is doing, or null if its debugger does not answer. */
+export async function findHang(): Promise<Hang | null> {
   const session = new Session();
   session.connect();
-  const nothing: Hang = { sighting: null, place: null };
   try {
-    return await Promise.race([inspect(session), delay(PATIENCE_MS, nothing, { ref: false })]);
+    return await Promise.race([inspect(session), delay(PATIENCE_MS, null, { ref: false })]);
   } catch {
-    return nothing;
+    return null;
   } finally {
     session.disconnect();
   }

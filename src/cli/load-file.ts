@@ -1,11 +1,12 @@
 /** Imports a user's file and finds the scenarios in it. */
-import { existsSync, statSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { basename, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { UsageError } from '../base/usage-error.ts';
 import type { AnyScenario } from '../check/scenario.ts';
-import { findSyntaxError, type SourceError } from './loader-core.ts';
+import { findSyntaxError, type SourceError } from './strip-types.ts';
 import { installLoader } from './loader.ts';
+import { suggestion } from './nearest.ts';
 import { displayPath, modelPlace, resolvePlace } from './place.ts';
 import { scenarioProblem } from './scenario-problem.ts';
 
@@ -51,8 +52,25 @@ async function importFile(file: string): Promise<object> {
   try {
     return (await import(pathToFileURL(file).href)) as object;
   } catch (error) {
-    throw importError(error, file);
+    throw (await missingName(error)) ?? importError(error, file);
   }
+}
+
+const NO_EXPORT = /^The requested module 'mmulab' does not provide an export named '(.*)'$/;
+
+/** An import of a name that we do not have: says which is nearest. */
+async function missingName(error: unknown): Promise<UsageError | null> {
+  if (!(error instanceof SyntaxError)) return null;
+  const name = NO_EXPORT.exec(error.message)?.[1];
+  const raw = decoratedPlace(error);
+  if (name === undefined || raw === null) return null;
+  const names = Object.keys(await import('../index.ts'));
+  return sourceError(`'mmulab' exports no '${name}'.${suggestion(name, names)}`, raw);
+}
+
+/** `file:///…:line`, which Node puts above the stack of some errors. */
+function decoratedPlace(error: Error): string | null {
+  return /^(file:.*:\d+)$/m.exec(error.stack ?? '')?.[1] ?? null;
 }
 
 /** Tells what is wrong with a file in our words: with its place, and without our stack. */
@@ -65,8 +83,8 @@ function importError(error: unknown, file: string): UsageError {
   if (typeof raw === 'string') return sourceError((error as SourceError).message, raw);
   const stack = error instanceof Error ? (error.stack ?? '') : '';
   if (error instanceof SyntaxError) {
-    const found = /^(file:.*:\d+)$/m.exec(stack)?.[1];
-    if (found !== undefined) return sourceError(error.message, found);
+    const found = decoratedPlace(error);
+    if (found !== null) return sourceError(error.message, found);
     const mistake = findSyntaxError(file);
     if (mistake !== null) return sourceError(mistake.message, mistake.place);
   }
@@ -76,12 +94,21 @@ function importError(error: unknown, file: string): UsageError {
       /Cannot find \w+ '(.*?)' imported from (.*)$/.exec(message) ?? [];
     return new UsageError(
       'MN103',
-      `it imports '${wanted}', which does not exist`,
-      displayPath(from),
+      `it imports '${displayPath(wanted)}', which does not exist`,
+      `${displayPath(from)}${importLine(from, wanted)}`,
     );
   }
   const place = modelPlace(stack) ?? displayPath(file);
   return new UsageError('MN103', `the file threw ${String(error)} when it was loaded`, place);
+}
+
+/** `:3`, the line of `from` that imports `wanted`, or nothing. */
+function importLine(from: string, wanted: string): string {
+  if (!existsSync(from)) return '';
+  const name = basename(wanted);
+  const lines = readFileSync(from, 'utf8').split('\n');
+  const at = lines.findIndex((line) => /\b(?:from|import)\b/.test(line) && line.includes(name));
+  return at < 0 ? '' : `:${at + 1}`;
 }
 
 function sourceError(message: string, raw: string): UsageError {

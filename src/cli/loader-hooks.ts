@@ -1,6 +1,7 @@
 /** The hooks of loader.ts for a Node without `registerHooks`: they run in a thread of their own. */
 import type { LoadHook, ResolveHook } from 'node:module';
-import { loadTypeScript, resolveSpecifier } from './loader-core.ts';
+import { resolveSpecifier } from './resolve-import.ts';
+import { loadTypeScript } from './strip-types.ts';
 
 export const resolve: ResolveHook = async (specifier, context, next) => {
   const url = resolveSpecifier(specifier, context.parentURL);

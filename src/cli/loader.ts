@@ -6,7 +6,8 @@
  * prints a warning.
  */
 import * as nodeModule from 'node:module';
-import { loadTypeScript, resolveSpecifier } from './loader-core.ts';
+import { resolveSpecifier } from './resolve-import.ts';
+import { loadTypeScript } from './strip-types.ts';
 
 interface ResolveResult {
   readonly url: string;

@@ -9,7 +9,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { SourceMap } from 'node:module';
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { PACKAGE_ROOT } from './loader-core.ts';
+import { PACKAGE_ROOT } from './resolve-import.ts';
 
 const DIST = `${PACKAGE_ROOT}dist/`;
 /** Folders of ours in which nobody looks for the mistake. */

@@ -1,9 +1,10 @@
 /** What the command and its exploring worker say to each other. */
 import type { Failure } from './error-text.ts';
 
-/** What to check: a scenario of the catalogue, or all that a file exports. */
+/** What to check: a scenario of the catalogue, all of them, or all that a file exports. */
 export type Target =
   | { readonly kind: 'scenario'; readonly name: string }
+  | { readonly kind: 'catalogue' }
   | { readonly kind: 'file'; readonly path: string };
 
 /** How results are to be written. */
@@ -13,11 +14,16 @@ export interface View {
   readonly columns: number;
 }
 
+/** Which variants: all of them, one by its name, or the two that show a bug and that it is fixed. */
+export type VariantChoice =
+  | { readonly kind: 'all' }
+  | { readonly kind: 'one'; readonly name: string }
+  | { readonly kind: 'demo' };
+
 export interface CheckRequest {
   readonly kind: 'check';
   readonly target: Target;
-  /** Only this variant; all, if null. */
-  readonly variant: string | null;
+  readonly variants: VariantChoice;
   readonly doesBail: boolean;
   readonly stepCountMax: number | null;
   readonly executionCountMax: number | null;

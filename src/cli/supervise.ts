@@ -29,12 +29,21 @@ export interface Outcome {
   readonly exitCode: number;
   /** The parts of the JSON document. */
   readonly documents: readonly unknown[];
+  readonly failures: readonly Failure[];
+  readonly wasInterrupted: boolean;
 }
 
-/** Runs `request`. `onText` gets what is to be printed, as it comes. */
-export function runInWorker(request: Request, onText: (text: string) => void): Promise<Outcome> {
+/**
+ * Runs `request`. `onText` gets what is to be printed, as it comes. When `signal` aborts, the worker is
+ * ended without a word.
+ */
+export function runInWorker(
+  request: Request,
+  onText: (text: string) => void,
+  signal: AbortSignal | null = null,
+): Promise<Outcome> {
   return new Promise((resolve) => {
-    new Supervisor(request, onText, resolve).start();
+    new Supervisor(request, onText, resolve).start(signal);
   });
 }
 
@@ -46,6 +55,7 @@ class Supervisor {
   private readonly progress = new ProgressLine();
   private readonly exitCodes: number[] = [];
   private readonly documents: unknown[] = [];
+  private readonly failures: Failure[] = [];
   private readonly startedAt = performance.now();
   private worker!: Worker;
   private ticker!: NodeJS.Timeout;
@@ -54,6 +64,7 @@ class Supervisor {
   private silentTicks = 0;
   private isOver = false;
   private isDone = false;
+  private wasInterrupted = false;
 
   constructor(
     request: Request,
@@ -65,7 +76,7 @@ class Supervisor {
     this.onOutcome = onOutcome;
   }
 
-  start(): void {
+  start(signal: AbortSignal | null): void {
     const input: WorkerInput = { request: this.request, counters: this.counters.buffer };
     this.worker = new Worker(new URL('./worker.js', import.meta.url), {
       workerData: input,
@@ -82,6 +93,10 @@ class Supervisor {
     this.ticker = setInterval(() => this.tick(), TICK_MS);
     process.on('SIGINT', this.onSigint);
     process.on('SIGTERM', this.onSigterm);
+    signal?.addEventListener('abort', () => {
+      this.isOver = true;
+      void this.worker.terminate();
+    });
   }
 
   private readonly onSigint = (): void => this.interrupt(EXIT_SIGINT);
@@ -118,6 +133,7 @@ class Supervisor {
 
   private fail(failure: Failure): void {
     this.exitCodes.push(EXIT_USAGE);
+    this.failures.push(failure);
     writeNote(errorText(failure));
   }
 
@@ -189,11 +205,12 @@ class Supervisor {
     this.isOver = true;
     clearInterval(this.ticker);
     const hang = await findHang();
+    const raw = hang?.place ?? null;
     this.progress.clear();
     this.fail({
       code: 'MN206',
-      message: hangText(hang, this.request),
-      place: hang.place === null ? null : resolvePlace(hang.place),
+      message: hangText(hang, this.request, this.whereItWas()),
+      place: raw === null ? null : resolvePlace(raw),
     });
     await this.worker.terminate();
   }
@@ -204,6 +221,7 @@ class Supervisor {
       return;
     }
     this.isOver = true;
+    this.wasInterrupted = true;
     this.exitCodes.push(exitCode);
     this.counters.askToStop();
     setTimeout(() => {
@@ -218,7 +236,12 @@ class Supervisor {
     this.progress.clear();
     process.off('SIGINT', this.onSigint);
     process.off('SIGTERM', this.onSigterm);
-    this.onOutcome({ exitCode: worstExitCode(this.exitCodes), documents: this.documents });
+    this.onOutcome({
+      exitCode: worstExitCode(this.exitCodes),
+      documents: this.documents,
+      failures: this.failures,
+      wasInterrupted: this.wasInterrupted,
+    });
   }
 }
 
@@ -228,18 +251,20 @@ function silenceSecondsMax(): number {
   return given > 0 ? given : SILENCE_SECONDS_MAX;
 }
 
-function hangText({ sighting, place }: Hang, request: Request): string {
+function hangText(hang: Hang | null, request: Request, where: string): string {
   const time = `${silenceSecondsMax()} s`;
-  if (sighting?.task === undefined || sighting.task === null) {
-    const what =
-      request.kind === 'check' && request.target.kind === 'file' ? request.target.path : 'the file';
-    return `${place === null ? `loading ${what}` : 'what the file does when it is loaded'} did not end within ${time}`;
+  const advice = `A loop must contain a 'yield*'.`;
+  if (hang === null) return `no operation was reached for ${time}${where}. ${advice}`;
+  const { sighting, place } = hang;
+  if (sighting === null || sighting.task === null) {
+    const isFile = request.kind === 'check' && request.target.kind === 'file';
+    const file = isFile ? request.target.path : 'the file';
+    const what = place === null ? `loading ${file}` : 'what the file does when it is loaded';
+    return `${what} did not end within ${time}`;
   }
-  const who = sighting.task === 'setup' ? 'set-up' : `task '${sighting.task}'`;
-  const last = sighting.operation === null ? '' : `; the last one was ${sighting.operation}`;
-  const where =
-    sighting.function === null || sighting.function === sighting.task
-      ? ''
-      : ` in ${sighting.function}`;
-  return `${who} reached no operation for ${time}${where}${last}. A loop must contain a 'yield*'.`;
+  const { task, operation, function: innermost } = sighting;
+  const who = task === 'setup' ? 'set-up' : `task '${task}'`;
+  const inWhich = innermost === null || innermost === task ? '' : ` in ${innermost}()`;
+  const last = operation === null ? '' : `; the last one was ${operation}`;
+  return `${who} reached no operation for ${time}${inWhich}${last}. ${advice}`;
 }

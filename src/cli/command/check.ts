@@ -1,0 +1,84 @@
+/** `mmulab check`: runs every interleaving of scenarios, of the catalogue or of one's own files. */
+import { SCHEMA_VERSION } from '../../report/json.ts';
+import type { Invocation } from '../commands.ts';
+import { EXIT_USAGE, worstExitCode } from '../exit-code.ts';
+import { columns, hasColor, writeNote, writeResult } from '../output.ts';
+import type { CheckRequest, Target } from '../protocol.ts';
+import { runInWorker, type Outcome } from '../supervise.ts';
+import { watchFiles } from '../watch-files.ts';
+
+/** What names a file rather than a scenario: `program/ab-ba` is one of the catalogue. */
+const FILE = /^(?:\.{0,2}\/|[A-Za-z]:\\)|\.[cm]?[jt]sx?$/;
+
+interface CheckOptions {
+  readonly variant?: string;
+  readonly all?: boolean;
+  readonly bail?: boolean;
+  readonly json?: boolean;
+  readonly watch?: boolean;
+  readonly maxExecutions?: number;
+  readonly maxSteps?: number;
+  readonly timeout?: number;
+}
+
+export async function check({ args, options: given }: Invocation): Promise<number> {
+  const options = given as CheckOptions;
+  const targets: Target[] = args.map((arg) =>
+    FILE.test(arg) ? { kind: 'file', path: arg } : { kind: 'scenario', name: arg },
+  );
+  if (options.all === true) targets.push({ kind: 'catalogue' });
+  const problem = problemWith(targets, options);
+  if (problem !== null) {
+    writeNote(`mmulab: ${problem}`);
+    return EXIT_USAGE;
+  }
+  if (options.watch !== true) return checkOnce(targets, options, null);
+  const files = targets.flatMap((target) => (target.kind === 'file' ? [target.path] : []));
+  return watchFiles(files, (signal) => checkOnce(targets, options, signal));
+}
+
+function problemWith(targets: readonly Target[], options: CheckOptions): string | null {
+  if (targets.length === 0) {
+    return `nothing to check: name a scenario, a file like ./driver.ts, or --all ('mmulab list' shows the scenarios)`;
+  }
+  if (options.watch !== true) return null;
+  if (options.json === true) return '--watch prints more than one result, --json exactly one';
+  return targets.every((target) => target.kind === 'file') ? null : '--watch needs a file to watch';
+}
+
+async function checkOnce(
+  targets: readonly Target[],
+  options: CheckOptions,
+  signal: AbortSignal | null,
+): Promise<number> {
+  const isJson = options.json === true;
+  const outcomes: Outcome[] = [];
+  for (const target of targets) {
+    const request: CheckRequest = {
+      kind: 'check',
+      target,
+      variants:
+        options.variant === undefined ? { kind: 'all' } : { kind: 'one', name: options.variant },
+      doesBail: options.bail === true,
+      stepCountMax: options.maxSteps ?? null,
+      executionCountMax: options.maxExecutions ?? null,
+      secondsMax: options.timeout ?? null,
+      view: { isJson, hasColor: !isJson && hasColor(process.stdout), columns: columns() },
+    };
+    const outcome = await runInWorker(request, writeResult, signal);
+    outcomes.push(outcome);
+    if (outcome.wasInterrupted) break;
+  }
+  if (isJson) {
+    const results = outcomes.flatMap((outcome) => outcome.documents);
+    const errors = outcomes.flatMap((outcome) => outcome.failures);
+    // Errors are named only where there are some: they go to stderr as well.
+    const document = {
+      schemaVersion: SCHEMA_VERSION,
+      results,
+      ...(errors.length === 0 ? {} : { errors }),
+    };
+    writeResult(JSON.stringify(document, null, 2));
+  }
+  return worstExitCode(outcomes.map((outcome) => outcome.exitCode));
+}

@@ -1,0 +1,36 @@
+/** Finds what a name on the command line means, or says which name is nearest. */
+import { findScenario, SCENARIOS } from '../catalogue/index.ts';
+import { UsageError } from '../base/usage-error.ts';
+import type { AnyScenario } from '../check/scenario.ts';
+import { suggestion } from './nearest.ts';
+
+/**
+ * A scenario of the catalogue.
+ *
+ * @throws UsageError MN101
+ */
+export function findNamedScenario(name: string): AnyScenario {
+  const found = findScenario(name);
+  if (found !== null && found !== undefined) return found;
+  const names = SCENARIOS.map((scenario) => scenario.name);
+  throw new UsageError(
+    'MN101',
+    `there is no scenario '${name}'.${suggestion(name, names)} 'mmulab list' shows all; a file is ` +
+      `written with its extension, like ./${name}.ts.`,
+  );
+}
+
+/**
+ * The name of a variant that the scenario has.
+ *
+ * @throws UsageError MN102
+ */
+export function findVariant(scenario: AnyScenario, name: string): string {
+  if (Object.hasOwn(scenario.variants, name)) return name;
+  const names = Object.keys(scenario.variants);
+  throw new UsageError(
+    'MN102',
+    `scenario '${scenario.name}' has no variant '${name}'.${suggestion(name, names)} It has ` +
+      `${names.join(', ')}.`,
+  );
+}
