@@ -6,6 +6,7 @@ import { InternalError } from '../base/assert.ts';
 import { UsageError } from '../base/usage-error.ts';
 import type { FindingKind } from '../kernel/finding.ts';
 import { NO_FAULTS, type Budget, type Kernel, type KernelOptions } from '../kernel/kernel.ts';
+import { interruptBody } from '../kernel/interrupt.ts';
 import { Oops } from '../kernel/oops.ts';
 import type { Body } from '../kernel/operation.ts';
 import { setRunning } from '../kernel/running.ts';
@@ -45,7 +46,7 @@ export interface Variant {
 export interface TaskDefinition<S> {
   /** The CPU it runs on; one of its own if left out. */
   readonly cpu?: number;
-  /** `interrupt` for a handler that may start once, at any moment; see `interrupt()`. */
+  /** `interrupt` for a handler that starts once, at any moment at which its CPU lets it. */
   readonly kind?: TaskKind;
   /** The code. Made once; everything that differs between executions is in the state. */
   run(state: S, variant: string): Body<unknown>;
@@ -106,7 +107,11 @@ export function programOf<K extends Kernel, S>(scenario: Scenario<K, S>, variant
       kernel.roots.push(state);
       const before = setRunning(kernel);
       for (const [name, task] of tasks) {
-        kernel.spawn(name, task.kind ?? 'thread', task.cpu ?? null, () => task.run(state, variant));
+        const body = (): Body<unknown> => task.run(state, variant);
+        const isInterrupt = task.kind === 'interrupt';
+        kernel.spawn(name, task.kind ?? 'thread', task.cpu ?? null, () =>
+          isInterrupt ? interruptBody(body) : body(),
+        );
       }
       setRunning(before);
       return kernel;

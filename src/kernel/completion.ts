@@ -25,15 +25,24 @@ export class Completion extends KernelObject {
   /** True from `complete_all` until it is initialised anew. */
   isDoneForAll = false;
   allStep = -1;
+  /** The step after which nothing was done any more: the last that was taken, or reinit; or -1. */
+  emptySince = -1;
   readonly operations: Record<string, Operation<unknown>> = {};
 
   get isDone(): boolean {
     return this.isDoneForAll || this.doneSteps.length > 0;
   }
 
-  /** Takes what was completed; returns the step that did it. */
-  take(): number {
-    return this.doneSteps.shift() ?? this.allStep;
+  /**
+   * Takes what was completed, as part of the present step. A wait that never ends by itself comes
+   * after it was completed, or before the time in which nothing was.
+   */
+  take(endsByItself: boolean): void {
+    const step = this.doneSteps.shift() ?? this.allStep;
+    if (endsByItself) running.after(step);
+    else if (this.emptySince < 0) running.requires(step);
+    else running.after(step, this.emptySince);
+    if (!this.isDone) this.emptySince = running.now;
   }
 
   /** The operation `label`, made on first use. */
@@ -97,8 +106,10 @@ class Reinit extends CompletionOperation<void> {
   }
 
   perform(): void {
-    this.completion.doneSteps.length = 0;
-    this.completion.isDoneForAll = false;
+    const { completion: at } = this;
+    if (at.isDone) at.emptySince = running.now;
+    at.doneSteps.length = 0;
+    at.isDoneForAll = false;
   }
 }
 
@@ -132,10 +143,13 @@ class WaitForCompletion extends CompletionOperation<boolean> {
   perform(task: Task): boolean {
     const { completion: at } = this;
     if (!at.isDone) return false;
-    const step = at.take();
-    if (task.argument === true) running.after(step);
-    else running.requires(step);
+    at.take(task.argument === true);
     return true;
+  }
+
+  override heldSince(): readonly number[] {
+    const { emptySince } = this.completion;
+    return emptySince < 0 ? [] : [emptySince];
   }
 }
 
@@ -147,7 +161,7 @@ class TryWaitForCompletion extends CompletionOperation<boolean> {
   perform(): boolean {
     const { completion: at } = this;
     if (!at.isDone) return false;
-    running.after(at.take());
+    at.take(true);
     return true;
   }
 }

@@ -10,6 +10,9 @@
 import { access, COMMUTE, WRITE, type Access } from './operation.ts';
 import type { Task } from './task.ts';
 
+/** Numbers from here on are CPUs of one task each, which asked for none. */
+export const OWN_CPU_FIRST = 1000;
+
 export class Cpu {
   readonly id: number;
   /**
@@ -20,7 +23,7 @@ export class Cpu {
   readonly variable: number;
   /** Who shuts out the others, innermost last. */
   readonly holders: Task[] = [];
-  /** Tasks and interrupt handlers that were ever put on it. With one, nobody can be shut out. */
+  /** Tasks and interrupt handlers that were ever put on it. */
   contextCount = 0;
   /** The step at which the last exclusion ended, or -1. */
   lastRelease = -1;
@@ -29,14 +32,23 @@ export class Cpu {
   private readonly acquireSteps: number[] = [];
   /** The step at which interrupts were last turned on, or -1. */
   lastIrqsOn = -1;
+  /** The step at which they had been turned off then, or -1. The same for handlers: entry and end. */
+  lastIrqsOnSince = -1;
+  /** The step at which a task turned them off last, or -1. */
+  irqsOffAt = -1;
 
   constructor(id: number, variable: number) {
     this.id = id;
     this.variable = variable;
   }
 
+  /**
+   * Whether somebody may be shut out. On a CPU with a number that always counts: a task may be put on
+   * it later whose steps could have come before those that are taken now. On a task's own CPU it only
+   * puts tasks itself, so until it does there is nobody.
+   */
   get isShared(): boolean {
-    return this.contextCount > 1;
+    return this.contextCount > 1 || this.id < OWN_CPU_FIRST;
   }
 
   /** The step at which the present exclusion began, or -1. */

@@ -13,7 +13,7 @@ import { assert, InternalError } from '../base/assert.ts';
 import { CALL_DEPTH_MAX, TASK_COUNT_MAX } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
 import { Call, kernelName, type KernelFunction } from './call.ts';
-import { Cpu } from './cpu.ts';
+import { Cpu, OWN_CPU_FIRST } from './cpu.ts';
 import type { Finding, Report } from './finding.ts';
 import { Memory, type KernelObject, type MemoryKind } from './memory.ts';
 import { OOPS, Oops } from './oops.ts';
@@ -121,7 +121,7 @@ export class Kernel {
   readonly tracer: Tracer | null;
   private variableCount = 0;
   private staticUsed = 0;
-  private nextOwnCpu = 1000;
+  private nextOwnCpu = OWN_CPU_FIRST;
 
   constructor(options: KernelOptions) {
     this.budget = options.budget;

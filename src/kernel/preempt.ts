@@ -39,6 +39,8 @@ export function irqsOff(task: Task): number {
   if (flags > 0) return 1;
   if (!isAlone(task)) task.cpu.acquire(task);
   task.irqDisableCount = 1;
+  // A handler has them off anyway, from its entry on.
+  if (task.kind !== 'interrupt') task.cpu.irqsOffAt = running.now;
   return 0;
 }
 
@@ -49,7 +51,10 @@ export function irqsRestore(task: Task, flags: number): void {
     return;
   }
   task.irqDisableCount = 0;
-  task.cpu.lastIrqsOn = running.now;
+  if (task.kind !== 'interrupt') {
+    task.cpu.lastIrqsOn = running.now;
+    task.cpu.lastIrqsOnSince = task.cpu.irqsOffAt;
+  }
   if (!isAlone(task)) task.cpu.release(task, running.now);
 }
 

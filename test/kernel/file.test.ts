@@ -398,6 +398,9 @@ test.each<[string, Tasks]>([
     },
   ],
 ])('the explorer runs each trace once: %s', (_name, tasks) => {
-  const result = compare(shared(tasks, quiet));
-  expect(result).toMatchObject({ missing: [], repeated: [], faults: [] });
+  const reversed = Object.fromEntries(Object.entries(tasks).toReversed());
+  for (const order of [tasks, reversed]) {
+    const result = compare(shared(order, quiet));
+    expect(result).toMatchObject({ missing: [], repeated: [], faults: [] });
+  }
 });
