@@ -1,0 +1,40 @@
+/**
+ * The catalogue: every scenario that mmulab ships, by name.
+ *
+ * The acceptance programs exist for many sizes; the list holds those that are quick to check, and
+ * `findScenario` makes the others.
+ */
+import type { AnyScenario, Scenario } from '../check/scenario.ts';
+import type { Machine } from '../mm/machine.ts';
+import { findProgram, PROGRAMS } from './program/index.ts';
+import { kfdUnregister } from './series/kfd-unregister.ts';
+
+/** Programs with more traces than this are made on demand and are not part of `check --all`. */
+const LISTED_TRACE_COUNT_MAX = 600;
+
+/** A scenario whose state only its own file knows. */
+function hidden<S>(scenario: Scenario<Machine, S>): AnyScenario {
+  return scenario as unknown as AnyScenario;
+}
+
+const SERIES: readonly AnyScenario[] = [hidden(kfdUnregister)];
+
+function listedPrograms(): AnyScenario[] {
+  return PROGRAMS.flatMap((family) =>
+    Object.entries(family.traces)
+      .filter(([, traces]) => traces <= LISTED_TRACE_COUNT_MAX)
+      .map(([count]) => family.make(Number(count))),
+  );
+}
+
+/** What `list` shows and `check --all` checks, in that order. */
+export const SCENARIOS: readonly AnyScenario[] = [...SERIES, ...listedPrograms()];
+
+/**
+ * The scenario of that name, or null.
+ *
+ * @throws UsageError MN101 for an acceptance program of a size that does not exist.
+ */
+export function findScenario(name: string): AnyScenario | null {
+  return SCENARIOS.find((scenario) => scenario.name === name) ?? findProgram(name);
+}

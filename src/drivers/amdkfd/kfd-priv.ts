@@ -1,0 +1,96 @@
+/**
+ * amdkfd, the compute side of the amdgpu driver: its structures and globals.
+ *
+ * One kfd_process for each process that opened /dev/kfd. KFD registers a notifier with `release` only:
+ * it wants to know when the process dies, to free what the process holds of the hardware.
+ *
+ * Modelled: the process's life (creation and its unwind, lookup, teardown), its queues as far as they
+ * hold memory, its works. Simplified: one device; hardware blocks (doorbells, PASIDs, apertures, CWSR)
+ * are numbers and allocations that can fail. Left out: events, SVM ranges (v5.14), the topology.
+ */
+import { delayedWork, workStruct } from '../../kernel/workqueue.ts';
+import { hashtable } from '../../kernel/hash-table.ts';
+import { hlistNode } from '../../kernel/hlist.ts';
+import { kref } from '../../kernel/kref.ts';
+import { listHead } from '../../kernel/list.ts';
+import { moduleText } from '../../kernel/module.ts';
+import { mutex } from '../../kernel/mutex.ts';
+import { rcuHead, srcuStruct } from '../../kernel/srcu.ts';
+import { embed, field, ptr, struct, type InstanceOf } from '../../kernel/struct.ts';
+import type { MmStruct } from '../../mm-types/mm-struct.ts';
+import type { TaskStruct } from '../../mm-types/task-struct.ts';
+import { MmuNotifier } from '../../mmu-notifier/mmu-notifier.ts';
+
+export const amdkfd = moduleText('amdkfd');
+
+/** Values a PASID or a doorbell page can have: 1 … 15. 0 means none. */
+export const KFD_ID_COUNT = 16;
+
+/** What the process queue manager keeps for a process. */
+export const ProcessQueueManager = struct('process_queue_manager', {
+  queueSlotBitmap: ptr<QueueSlotBitmap>(),
+  queues: listHead(),
+});
+export const QueueSlotBitmap = struct('queue_slot_bitmap', { bits: 0 });
+export type QueueSlotBitmap = InstanceOf<typeof QueueSlotBitmap>;
+
+export const KfdQueue = struct('queue', { node: listHead(), queueId: 0 });
+export type KfdQueue = InstanceOf<typeof KfdQueue>;
+
+/** What a process has of one device. */
+export const KfdProcessDevice = struct('kfd_process_device', {
+  perDeviceList: listHead(),
+  /** Buffer objects the process still has on the device. */
+  allocCount: 0,
+});
+export type KfdProcessDevice = InstanceOf<typeof KfdProcessDevice>;
+
+/** A directory of the process below /sys/class/kfd/kfd/proc. */
+export const Kobject = struct('kobject', { pid: 0 });
+export type Kobject = InstanceOf<typeof Kobject>;
+
+export const KfdProcess = struct('kfd_process', {
+  /** In kfd_processes_table. Changed under kfd_processes_mutex, read under kfd_processes_srcu. */
+  kfdProcesses: hlistNode(),
+  /**
+   * The key in the table: an opaque value, not a reference. NULL once the mm is being released. Under
+   * `mutex`, but for readers of the table.
+   */
+  mm: ptr<MmStruct>(),
+  mutex: mutex(),
+  ref: kref(),
+  releaseWork: workStruct(),
+  /** Pinned by get_task_struct. */
+  leadThread: ptr<TaskStruct>(),
+  mmuNotifier: embed(MmuNotifier),
+  pasid: 0,
+  doorbellIndex: 0,
+  /** One kfd_process_device for each device. Under `mutex`. */
+  perDeviceData: listHead(),
+  pqm: embed(ProcessQueueManager),
+  evictionWork: delayedWork(),
+  restoreWork: delayedWork(),
+  is32bitUserMode: field(false),
+  kobj: ptr<Kobject>(),
+  /** v5.3 only: what mmu_notifier_call_srcu frees the process with. */
+  rcu: rcuHead(),
+});
+export type KfdProcess = InstanceOf<typeof KfdProcess>;
+
+export const globals = amdkfd.data({
+  kfdProcessesTable: hashtable(5),
+  /** Serialises creation and removal of processes. Taken before any process's own mutex. */
+  kfdProcessesMutex: mutex(),
+  /** Protects walks of the table: whoever removes waits for it before the process may go. */
+  kfdProcessesSrcu: srcuStruct(),
+  kfdDbgmgrMutex: mutex(),
+  /** The PASID that the debugger is attached to, or 0. Under kfd_dbgmgr_mutex. */
+  dbgmgrPasid: 0,
+  kfdIdsMutex: mutex(),
+  /** One bit for each PASID in use. Under kfd_ids_mutex. */
+  pasidBitmap: 1,
+  /** One bit for each doorbell page in use. Under kfd_ids_mutex. */
+  doorbellBitmap: 1,
+  /** Whether /sys/class/kfd/kfd/proc exists; see `kfd_procfs_init`. */
+  hasProcfs: field(false),
+});

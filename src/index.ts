@@ -1,0 +1,87 @@
+/**
+ * mmulab: the Linux mmu notifier subsystem, its drivers, and the checker that runs them under every
+ * interleaving. This is all that a driver, a scenario or a program needs to import.
+ */
+
+// ---- numbers -------------------------------------------------------------------------------------
+export * from './base/errno.ts';
+export { hex, ulong, ulongAdd, ulongSub, ULONG_MAX } from './base/ulong.ts';
+export { UsageError, type ErrorCode } from './base/usage-error.ts';
+
+// ---- the kernel: functions, structs, memory ------------------------------------------------------
+export { fn, type Call, type KernelCallable } from './kernel/call.ts';
+export type { Body, Operation } from './kernel/operation.ts';
+export { current } from './kernel/running.ts';
+export {
+  containerOf,
+  embed,
+  field,
+  ptr,
+  struct,
+  type Instance,
+  type InstanceOf,
+  type StructType,
+} from './kernel/struct.ts';
+export { array } from './kernel/array.ts';
+export * from './kernel/gfp.ts';
+export { allocateStatic, kfree, kmalloc, kzalloc } from './kernel/slab.ts';
+export { errPtr, isErr, ptrErr, type ErrPtr } from './kernel/err-ptr.ts';
+export * from './kernel/assertion.ts';
+export * from './kernel/choose.ts';
+export * from './kernel/usercopy.ts';
+
+// ---- the kernel: shared data ---------------------------------------------------------------------
+export * from './kernel/field.ts';
+export * from './kernel/atomic.ts';
+export * from './kernel/refcount.ts';
+export * from './kernel/kref.ts';
+export * from './kernel/barrier.ts';
+export * from './kernel/list.ts';
+export * from './kernel/hlist.ts';
+export * from './kernel/hash-table.ts';
+
+// ---- the kernel: locks and waiting ---------------------------------------------------------------
+export * from './kernel/mutex.ts';
+export * from './kernel/spinlock.ts';
+export * from './kernel/rwsem.ts';
+export * from './kernel/preempt.ts';
+export * from './kernel/signal.ts';
+export * from './kernel/lockdep.ts';
+export * from './kernel/rcu.ts';
+export * from './kernel/srcu.ts';
+export * from './kernel/wait.ts';
+export * from './kernel/completion.ts';
+export * from './kernel/await.ts';
+export * from './kernel/workqueue.ts';
+
+// ---- the kernel: modules and files ---------------------------------------------------------------
+export { loadModule, modulePut, moduleText, tryModuleGet, unloadModule } from './kernel/module.ts';
+export type { ModuleData, ModuleType } from './kernel/module.ts';
+export { registerChrdev, unregisterChrdev, type File, type FileOperations } from './kernel/file.ts';
+
+// ---- the mm and its notifiers --------------------------------------------------------------------
+export {
+  currentMm,
+  mmdrop,
+  mmget,
+  mmgetNotZero,
+  mmgrab,
+  mmput,
+  type MmStruct,
+} from './mm-types/mm-struct.ts';
+export * from './mm-types/task-struct.ts';
+export * from './mmu-notifier/mmu-notifier.ts';
+export * from './mmu-notifier/register.ts';
+export * from './mmu-notifier/get-put.ts';
+export * from './mmu-notifier/invalidate.ts';
+export { bootMachine, type Machine } from './mm/machine.ts';
+export { vmMmap, vmMunmap } from './mm/mmap.ts';
+export { PAGE_SIZE } from './mm/vma.ts';
+export type { Process } from './mm/process.ts';
+
+// ---- checking ------------------------------------------------------------------------------------
+export { defineScenario } from './catalogue/define-scenario.ts';
+export { findScenario, SCENARIOS } from './catalogue/index.ts';
+export { checkVariant, type CheckOptions } from './check/check-variant.ts';
+export type { VariantResult, Violation } from './check/result.ts';
+export type { Expectation, Scenario, ScenarioDefinition, Variant } from './check/scenario.ts';

@@ -1,0 +1,115 @@
+/**
+ * struct mm_struct: one address space, and its two counters.
+ *
+ * `mm_users` counts those who use the address space (threads, mmget); when it falls to zero the last
+ * mmput runs exit_mmap, which unmaps everything. `mm_count` pins the structure itself; all users
+ * together hold one of it, mmgrab takes another; when it falls to zero the structure is freed. Who
+ * holds only mm_count may not look at VMAs, fault, or register notifiers.
+ *
+ * Two calls go upwards from here: the last mmput runs exit_mmap, the last mmdrop destroys the
+ * notifier structure. Both go through {@link mmHooks}, which `boot` fills in.
+ * Later names: `mmap_sem` became `mmap_lock` (v5.8), `mmu_notifier_mm` became
+ * `notifier_subscriptions` (v5.6).
+ */
+import {
+  atomic,
+  atomicDecAndTest,
+  atomicInc,
+  atomicIncNotZero,
+  atomicRead,
+} from '../kernel/atomic.ts';
+import { bugOn } from '../kernel/assertion.ts';
+import { fn, type KernelCallable } from '../kernel/call.ts';
+import { GFP_KERNEL } from '../kernel/gfp.ts';
+import { perKernel } from '../kernel/kernel.ts';
+import { listHead } from '../kernel/list.ts';
+import { current, running } from '../kernel/running.ts';
+import { rwsem } from '../kernel/rwsem.ts';
+import { kfree, kzalloc } from '../kernel/slab.ts';
+import { spinlock } from '../kernel/spinlock.ts';
+import { ptr, struct, type InstanceOf, type StructObject } from '../kernel/struct.ts';
+
+export const MmStruct = struct('mm_struct', {
+  mmUsers: atomic(1),
+  mmCount: atomic(1),
+  /** Write: the layout of the VMAs may change. */
+  mmapSem: rwsem(),
+  pageTableLock: spinlock(),
+  /** The VMAs, sorted by address. Changed under mmap_sem held for write. */
+  mmap: listHead(),
+  /**
+   * NULL until the first registration, then constant until the structure is freed. Stored while
+   * mmap_sem and every lock of `mm_take_all_locks` are held, so holders of any one may read it.
+   * Its type belongs to mmu-notifier.
+   */
+  mmuNotifierMm: ptr<StructObject>(),
+});
+export type MmStruct = InstanceOf<typeof MmStruct>;
+
+/** What the layers above do when a counter falls to zero. */
+export class MmHooks {
+  exitMmap: KernelCallable<[MmStruct], void> | null = null;
+  mmuNotifierMmDestroy: KernelCallable<[MmStruct], void> | null = null;
+}
+
+export const mmHooks = perKernel(() => new MmHooks());
+
+/** `current->mm`, or NULL for a kernel thread. */
+export function currentMm(): MmStruct | null {
+  return current().mm as MmStruct | null;
+}
+
+/** A new, empty address space with one user, or NULL without memory. May sleep. */
+export const mmAlloc = fn(function* mmAlloc() {
+  return yield* kzalloc(MmStruct, GFP_KERNEL);
+});
+
+/** Pins the structure. The caller knows that it is pinned already. Pairs with {@link mmdrop}. */
+export const mmgrab = fn(function* mmgrab(mm: MmStruct) {
+  yield* atomicInc(mm.mmCount);
+});
+
+/** Drops a pin; the last one frees the structure. Never sleeps. Pairs with {@link mmgrab}. */
+export const mmdrop = fn(function* mmdrop(mm: MmStruct) {
+  if (yield* atomicDecAndTest(mm.mmCount)) yield* mmdropLast(mm);
+});
+
+/** Nobody can reach the structure any more: mm_count is zero. */
+const mmdropLast = fn(
+  function* mmdropLast(mm: MmStruct) {
+    bugOn(current().mm === mm, 'mm == current->mm');
+    const destroy = mmHooks(running).mmuNotifierMmDestroy;
+    if (destroy !== null) yield* destroy(mm);
+    yield* kfree(mm);
+  },
+  { name: '__mmdrop' },
+);
+
+/** Takes the address space into use. The caller knows that it is in use. Pairs with {@link mmput}. */
+export const mmget = fn(function* mmget(mm: MmStruct) {
+  yield* atomicInc(mm.mmUsers);
+});
+
+/**
+ * Takes the address space into use if it still is; false when exit has begun. The caller holds
+ * mm_count. Pairs with {@link mmput}.
+ */
+export const mmgetNotZero = fn(function* mmgetNotZero(mm: MmStruct) {
+  return yield* atomicIncNotZero(mm.mmUsers);
+});
+
+/**
+ * Drops a use; the last one runs exit_mmap and with it every release callback, in the caller's
+ * context: hold no lock that a release callback takes. May sleep.
+ */
+export const mmput = fn(function* mmput(mm: MmStruct) {
+  if (!(yield* atomicDecAndTest(mm.mmUsers))) return;
+  const exit = mmHooks(running).exitMmap;
+  if (exit !== null) yield* exit(mm);
+  yield* mmdrop(mm);
+});
+
+/** Whether the address space has a user at this moment. */
+export const mmHasUsers = fn(function* mmHasUsers(mm: MmStruct) {
+  return (yield* atomicRead(mm.mmUsers)) > 0;
+});

@@ -1,0 +1,84 @@
+/**
+ * mm_take_all_locks: every lock under which the mm may be in the middle of an invalidation.
+ *
+ * Who invalidates holds mmap_sem, or the i_mmap or anon_vma lock of a mapping, from start to end. With
+ * mmap_sem held for write and all the others taken, no such section is open on this mm; so a notifier
+ * that is added meanwhile never sees an end without its start.
+ *
+ * Modelled: the order (the global mutex, then all i_mmap locks, then all anon_vma locks), that a lock
+ * shared by several mappings is taken once, -EINTR when a signal is pending before a mapping.
+ * Simplified: one pass for file mappings instead of hugetlb ones first.
+ */
+import { EINTR } from '../base/errno.ts';
+import { bugOn } from '../kernel/assertion.ts';
+import { fn } from '../kernel/call.ts';
+import { perKernel } from '../kernel/kernel.ts';
+import { listForEach } from '../kernel/list.ts';
+import { mutex, mutexLock, mutexUnlock } from '../kernel/mutex.ts';
+import { running } from '../kernel/running.ts';
+import { downReadTrylock, downWrite, upRead, upWrite } from '../kernel/rwsem.ts';
+import { signalPending } from '../kernel/signal.ts';
+import { allocateStatic } from '../kernel/slab.ts';
+import { containerOf, struct } from '../kernel/struct.ts';
+import type { MmStruct } from './mm-struct.ts';
+import { VmArea } from './vma.ts';
+
+const Globals = struct('', { mmAllLocksMutex: mutex() });
+const globals = perKernel((kernel) => allocateStatic(kernel, Globals));
+
+/** The VMAs of the mm in order of address. The caller holds mmap_sem. */
+export function vmas(mm: MmStruct): VmArea[] {
+  const found: VmArea[] = [];
+  for (const node of listForEach(mm.mmap)) found.push(containerOf(node, VmArea, 'node'));
+  return found;
+}
+
+/**
+ * Takes them all. The caller holds mmap_sem for write. Returns 0, or -EINTR with nothing taken.
+ * May sleep. Pairs with {@link mmDropAllLocks}.
+ */
+export const mmTakeAllLocks = fn(function* mmTakeAllLocks(mm: MmStruct) {
+  const isFree = yield* downReadTrylock(mm.mmapSem);
+  bugOn(isFree, 'down_read_trylock(&mm->mmap_sem)');
+  if (isFree) yield* upRead(mm.mmapSem);
+  yield* mutexLock(globals(running).mmAllLocksMutex);
+  for (const vma of vmas(mm)) {
+    if (yield* signalPending()) return yield* giveUp(mm);
+    const { mapping } = vma;
+    if (mapping === null || mapping.isTaken) continue;
+    yield* downWrite(mapping.iMmapRwsem);
+    mapping.isTaken = true;
+  }
+  for (const vma of vmas(mm)) {
+    if (yield* signalPending()) return yield* giveUp(mm);
+    const { anonVma } = vma;
+    if (anonVma === null || anonVma.isTaken) continue;
+    yield* downWrite(anonVma.rwsem);
+    anonVma.isTaken = true;
+  }
+  return 0;
+});
+
+const giveUp = fn(
+  function* giveUp(mm: MmStruct) {
+    yield* mmDropAllLocks(mm);
+    return -EINTR;
+  },
+  { name: 'mm_take_all_locks' },
+);
+
+/** Releases what {@link mmTakeAllLocks} took, or as far as it came. */
+export const mmDropAllLocks = fn(function* mmDropAllLocks(mm: MmStruct) {
+  for (const vma of vmas(mm)) {
+    const { anonVma, mapping } = vma;
+    if (anonVma?.isTaken === true) {
+      anonVma.isTaken = false;
+      yield* upWrite(anonVma.rwsem);
+    }
+    if (mapping?.isTaken === true) {
+      mapping.isTaken = false;
+      yield* upWrite(mapping.iMmapRwsem);
+    }
+  }
+  yield* mutexUnlock(globals(running).mmAllLocksMutex);
+});

@@ -1,0 +1,35 @@
+/**
+ * A whole machine: the kernel with its mm and notifiers wired together, as scenarios boot it.
+ */
+import { Kernel, type KernelOptions } from '../kernel/kernel.ts';
+import { load, type ModuleType } from '../kernel/module.ts';
+import { mmHooks } from '../mm-types/mm-struct.ts';
+import { mmuNotifierMmDestroy } from '../mmu-notifier/release.ts';
+import { exitMmap } from './exit.ts';
+import { createProcess, type Process } from './process.ts';
+
+export class Machine extends Kernel {
+  private processCount = 0;
+
+  /** A new process with an empty address space. For set-up. */
+  process(): Process {
+    this.processCount += 1;
+    const process = this.runNow<Process>(createProcess(100 * this.processCount));
+    this.roots.push(process);
+    return process;
+  }
+
+  /** Loads a module and runs its init. For set-up. */
+  load(type: ModuleType): void {
+    load(this, type);
+  }
+}
+
+/** Boots a machine: fills in the calls that go upwards (exit_mmap, the end of the notifier list). */
+export function bootMachine(options: KernelOptions): Machine {
+  const machine = new Machine(options);
+  const hooks = mmHooks(machine);
+  hooks.exitMmap = exitMmap;
+  hooks.mmuNotifierMmDestroy = mmuNotifierMmDestroy;
+  return machine;
+}

@@ -1,0 +1,138 @@
+/**
+ * Invalidation: telling every notifier of an mm that a range is about to change, and that it has.
+ *
+ * The caller holds mmap_sem or a reverse-map lock of the mm from start to end, so no notifier is
+ * added in between; one may leave, and then has a start without an end. Sections nest and overlap.
+ */
+import { EAGAIN, errnoName } from '../base/errno.ts';
+import { mightSleep, warnOn } from '../kernel/assertion.ts';
+import { fn } from '../kernel/call.ts';
+import { prInfo } from '../kernel/choose.ts';
+import { hlistFirstRcu, hlistNextRcu } from '../kernel/hlist.ts';
+import { current } from '../kernel/running.ts';
+import { srcuReadLock, srcuReadUnlock } from '../kernel/srcu.ts';
+import { containerOf } from '../kernel/struct.ts';
+import {
+  MmuNotifier,
+  mmHasNotifiers,
+  MMU_NOTIFIER_RANGE_BLOCKABLE,
+  mmuNotifierMmOf,
+  mmuNotifierRangeBlockable,
+  notifierSrcu,
+  type MmuNotifierMm,
+  type MmuNotifierRange,
+} from './mmu-notifier.ts';
+
+/** Calls one notifier's start; a non-blockable one must not sleep in it. */
+const callStart = fn(
+  function* callStart(mn: MmuNotifier, range: MmuNotifierRange) {
+    const start = mn.ops!.invalidateRangeStart;
+    if (start === undefined) return 0;
+    const isBlockable = mmuNotifierRangeBlockable(range);
+    const task = current();
+    if (!isBlockable) task.nonBlockCount += 1;
+    const error = yield* start(mn, range);
+    if (!isBlockable) task.nonBlockCount -= 1;
+    if (error !== 0) {
+      prInfo(
+        `invalidate_range_start callback failed with ${errnoName(error)} in a ` +
+          `${isBlockable ? '' : 'non-'}blockable context`,
+      );
+      warnOn(isBlockable || error !== -EAGAIN, 'blockable || ret != -EAGAIN');
+    }
+    return error;
+  },
+  { name: '__mmu_notifier_invalidate_range_start' },
+);
+
+/** The walk goes on after an error, and returns the last one. */
+const invalidateRangeStartSlow = fn(
+  function* invalidateRangeStartSlow(range: MmuNotifierRange) {
+    const notifiers = mmuNotifierMmOf(range.mm) as MmuNotifierMm;
+    const index = yield* srcuReadLock(notifierSrcu());
+    let result = 0;
+    let node = yield* hlistFirstRcu(notifiers.list);
+    while (node !== null) {
+      const mn = containerOf(node, MmuNotifier, 'hlist');
+      if (mn.ops!.invalidateRangeStart !== undefined) {
+        const error = yield* callStart(mn, range);
+        if (error !== 0) result = error;
+      }
+      node = yield* hlistNextRcu(node);
+    }
+    yield* srcuReadUnlock(notifierSrcu(), index);
+    return result;
+  },
+  { name: '__mmu_notifier_invalidate_range_start' },
+);
+
+const invalidateRangeEndSlow = fn(
+  function* invalidateRangeEndSlow(range: MmuNotifierRange, isOnlyEnd: boolean) {
+    const notifiers = mmuNotifierMmOf(range.mm) as MmuNotifierMm;
+    const index = yield* srcuReadLock(notifierSrcu());
+    let node = yield* hlistFirstRcu(notifiers.list);
+    while (node !== null) {
+      const mn = containerOf(node, MmuNotifier, 'hlist');
+      const { invalidateRange, invalidateRangeEnd } = mn.ops!;
+      if (!isOnlyEnd && invalidateRange !== undefined) {
+        yield* invalidateRange(mn, range.mm, range.start, range.end);
+      }
+      if (invalidateRangeEnd !== undefined) yield* invalidateRangeEnd(mn, range);
+      node = yield* hlistNextRcu(node);
+    }
+    yield* srcuReadUnlock(notifierSrcu(), index);
+  },
+  { name: '__mmu_notifier_invalidate_range_end' },
+);
+
+/**
+ * Before page tables of the range change. Callbacks may sleep; what they return is ignored. Every
+ * start needs an end.
+ *
+ * @kernel mmu_notifier_invalidate_range_start
+ */
+export const mmuNotifierInvalidateRangeStart = fn(function* mmuNotifierInvalidateRangeStart(
+  range: MmuNotifierRange,
+) {
+  mightSleep();
+  if (!mmHasNotifiers(range.mm)) return;
+  range.flags |= MMU_NOTIFIER_RANGE_BLOCKABLE;
+  yield* invalidateRangeStartSlow(range);
+});
+
+/**
+ * The same for who cannot wait (the OOM reaper). Returns 0, or -EAGAIN: then the caller must neither
+ * change the page tables nor call the end.
+ *
+ * @kernel mmu_notifier_invalidate_range_start_nonblock
+ */
+export const mmuNotifierInvalidateRangeStartNonblock = fn(
+  function* mmuNotifierInvalidateRangeStartNonblock(range: MmuNotifierRange) {
+    if (!mmHasNotifiers(range.mm)) return 0;
+    range.flags &= ~MMU_NOTIFIER_RANGE_BLOCKABLE;
+    return yield* invalidateRangeStartSlow(range);
+  },
+);
+
+/**
+ * After page tables of the range have changed. Calls invalidate_range too.
+ *
+ * @kernel mmu_notifier_invalidate_range_end
+ */
+export const mmuNotifierInvalidateRangeEnd = fn(function* mmuNotifierInvalidateRangeEnd(
+  range: MmuNotifierRange,
+) {
+  if (mmuNotifierRangeBlockable(range)) mightSleep();
+  if (mmHasNotifiers(range.mm)) yield* invalidateRangeEndSlow(range, false);
+});
+
+/**
+ * The same where invalidate_range was called under the page-table lock already.
+ *
+ * @kernel mmu_notifier_invalidate_range_only_end
+ */
+export const mmuNotifierInvalidateRangeOnlyEnd = fn(function* mmuNotifierInvalidateRangeOnlyEnd(
+  range: MmuNotifierRange,
+) {
+  if (mmHasNotifiers(range.mm)) yield* invalidateRangeEndSlow(range, true);
+});

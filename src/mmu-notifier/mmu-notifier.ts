@@ -1,0 +1,132 @@
+/**
+ * The structures of the notifier core, as of v5.4.
+ *
+ * A *secondary MMU* (a device or a hypervisor with page tables of its own) embeds a `mmu_notifier` in
+ * its per-mm object and puts it on the mm's list; the mm then calls its `ops` around every change of
+ * the CPU's page tables.
+ *
+ *   mm_struct ──mmu_notifier_mm──> mmu_notifier_mm { list, lock }
+ *                                        │ list, newest first
+ *                                        v
+ *                                  mmu_notifier { hlist, ops, mm, users, rcu }   each pins mm_count
+ *
+ * Readers walk the list under SRCU: callbacks may sleep. One SRCU domain serves all mms. Writers hold
+ * `lock`. Who is on the list is not called after it was unlinked *and* an SRCU grace period has
+ * passed; both are needed before its memory may go.
+ */
+import type { KernelCallable } from '../kernel/call.ts';
+import type { ErrPtr } from '../kernel/err-ptr.ts';
+import { hlistHead, hlistNode } from '../kernel/hlist.ts';
+import { perKernel } from '../kernel/kernel.ts';
+import { running } from '../kernel/running.ts';
+import { allocateStatic } from '../kernel/slab.ts';
+import { spinlock } from '../kernel/spinlock.ts';
+import { rcuHead, srcuStruct, type SrcuStruct } from '../kernel/srcu.ts';
+import { ptr, struct, type InstanceOf } from '../kernel/struct.ts';
+import type { MmStruct } from '../mm-types/mm-struct.ts';
+import type { VmArea } from '../mm-types/vma.ts';
+
+/** Why a range is invalidated. */
+export const MMU_NOTIFY_UNMAP = 'MMU_NOTIFY_UNMAP';
+export const MMU_NOTIFY_CLEAR = 'MMU_NOTIFY_CLEAR';
+export const MMU_NOTIFY_PROTECTION_VMA = 'MMU_NOTIFY_PROTECTION_VMA';
+export const MMU_NOTIFY_PROTECTION_PAGE = 'MMU_NOTIFY_PROTECTION_PAGE';
+export const MMU_NOTIFY_SOFT_DIRTY = 'MMU_NOTIFY_SOFT_DIRTY';
+export type MmuNotifierEvent =
+  | typeof MMU_NOTIFY_UNMAP
+  | typeof MMU_NOTIFY_CLEAR
+  | typeof MMU_NOTIFY_PROTECTION_VMA
+  | typeof MMU_NOTIFY_PROTECTION_PAGE
+  | typeof MMU_NOTIFY_SOFT_DIRTY;
+
+/** Callbacks may sleep. */
+export const MMU_NOTIFIER_RANGE_BLOCKABLE = 1;
+
+/** What is invalidated: [start, end) in bytes, page aligned. Lives on the invalidator's stack. */
+export interface MmuNotifierRange {
+  readonly mm: MmStruct;
+  /** NULL when the range is not that of one mapping. */
+  readonly vma: VmArea | null;
+  readonly start: number;
+  readonly end: number;
+  readonly event: MmuNotifierEvent;
+  flags: number;
+}
+
+/** `mmu_notifier_range_blockable(range)`. */
+export function mmuNotifierRangeBlockable(range: MmuNotifierRange): boolean {
+  return (range.flags & MMU_NOTIFIER_RANGE_BLOCKABLE) !== 0;
+}
+
+/**
+ * The callbacks. All of them run inside an SRCU read section, on any task's behalf: never use
+ * `current->mm`.
+ */
+export interface MmuNotifierOps {
+  /**
+   * The mm is going away (from exit_mmap, before a page is freed), or the notifier is being
+   * unregistered. May run at the same time as any other callback, and twice. Drops all translations
+   * and makes no new ones. May sleep; may put the notifier; must not unregister it.
+   */
+  readonly release?: KernelCallable<[MmuNotifier, MmStruct], void>;
+  /**
+   * The range is about to change. Returns 0, or -EAGAIN if the range is not blockable and the callback
+   * would have to sleep. When it has returned, nothing translates the range until the end.
+   */
+  readonly invalidateRangeStart?: KernelCallable<[MmuNotifier, MmuNotifierRange], number>;
+  /** The range has changed. As many ends as successful starts, over the time on the list. */
+  readonly invalidateRangeEnd?: KernelCallable<[MmuNotifier, MmuNotifierRange], void>;
+  /** For hardware that walks the CPU's page tables. [start, end) in bytes. Must not sleep. */
+  readonly invalidateRange?: KernelCallable<[MmuNotifier, MmStruct, number, number], void>;
+  /**
+   * Makes the notifier of `mmu_notifier_get` for an mm. Called with mmap_sem held for write; may
+   * sleep. Returns it, or an ERR_PTR.
+   */
+  readonly allocNotifier?: KernelCallable<[MmStruct], MmuNotifier | ErrPtr>;
+  /**
+   * Frees it: the notifier is off the list and no callback is running. Called from an SRCU callback
+   * after the last put (must not sleep), or directly when registering it failed.
+   */
+  readonly freeNotifier?: KernelCallable<[MmuNotifier], void>;
+}
+
+export const MmuNotifier = struct('mmu_notifier', {
+  /** In `mmu_notifier_mm.list`. Changed under its lock, read under SRCU. */
+  hlist: hlistNode(),
+  ops: ptr<MmuNotifierOps>(),
+  /** Valid, and pinned by mm_count, from registration until the notifier is freed. */
+  mm: ptr<MmStruct>(),
+  rcu: rcuHead(),
+  /** Gets that were not put yet. Under `mmu_notifier_mm.lock`. */
+  users: 0,
+});
+export type MmuNotifier = InstanceOf<typeof MmuNotifier>;
+
+/** Later called notifier_subscriptions. Made by the first registration, freed with the mm_struct. */
+export const MmuNotifierMm = struct('mmu_notifier_mm', {
+  list: hlistHead(),
+  /** Serialises the list and every notifier's `users`. */
+  lock: spinlock(),
+});
+export type MmuNotifierMm = InstanceOf<typeof MmuNotifierMm>;
+
+const Globals = struct('mmu_notifier', { srcu: srcuStruct() });
+const globals = perKernel((kernel) => allocateStatic(kernel, Globals));
+
+/** The SRCU domain of all notifiers of all mms. */
+export function notifierSrcu(): SrcuStruct {
+  return globals(running).srcu;
+}
+
+/**
+ * `mm->mmu_notifier_mm`, or NULL. The caller holds mmap_sem, a reverse-map lock of the mm or a
+ * notifier's pin, or is the last user of the mm.
+ */
+export function mmuNotifierMmOf(mm: MmStruct): MmuNotifierMm | null {
+  return mm.mmuNotifierMm as MmuNotifierMm | null;
+}
+
+/** `mm_has_notifiers(mm)`: whether the mm ever had one. See {@link mmuNotifierMmOf}. */
+export function mmHasNotifiers(mm: MmStruct): boolean {
+  return mm.mmuNotifierMm !== null;
+}
