@@ -27,7 +27,9 @@ export function costOf(schedule: Schedule): Cost {
   for (const [at, task] of schedule.tasks.entries()) {
     if (at > 0 && task !== schedule.tasks[at - 1]) switches += 1;
   }
-  return { switches, steps: schedule.tasks.length };
+  // Plain code belongs to the operation before it, whether or not somebody comes in between.
+  const pauses = schedule.outcomes.filter((outcome) => (outcome & PAUSE) !== 0).length;
+  return { switches, steps: schedule.tasks.length - pauses };
 }
 
 function isCheaper(a: Cost, b: Cost): boolean {
@@ -239,17 +241,18 @@ class Story {
   }
 }
 
-/** Joins an operation with the plain code behind it where nobody comes in between. */
+/** Joins an operation with the plain code behind it where nobody comes in between, or it is not needed. */
 function withoutIdlePauses(schedule: Schedule): Schedule {
   const tasks: number[] = [];
   const outcomes: number[] = [];
   for (let at = 0; at < schedule.tasks.length; at += 1) {
     const task = schedule.tasks[at] as number;
     const outcome = schedule.outcomes[at] as number;
-    const isIdle = (outcome & PAUSE) !== 0 && schedule.tasks[at + 1] === task;
+    const next = schedule.tasks.indexOf(task, at + 1);
+    const isIdle = (outcome & PAUSE) !== 0 && (next < 0 || next === at + 1);
     tasks.push(task);
     outcomes.push(isIdle ? outcome & ~PAUSE : outcome);
-    if (isIdle) at += 1;
+    if (isIdle && next > 0) at += 1;
   }
   return { tasks, outcomes };
 }

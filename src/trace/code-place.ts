@@ -16,7 +16,8 @@
  */
 
 const NEXT = /\.next \(<anonymous>\)$/;
-const ENGINE = /\bKernel\.(?:resume|step|spawn|runNow) /;
+/** The engine's method, whatever the class of the kernel is called. */
+const RESUME = /\.resume \(/;
 
 /** How many frames to keep while recording: drivers may call through helpers of their own. */
 const STACK_FRAMES = 64;
@@ -44,7 +45,9 @@ export class CodeStack {
 /** The location of the innermost body in a V8 stack, or null. */
 export function bodyPlace(stack: string): string | null {
   const lines = stack.split('\n').filter((line) => line.trimStart().startsWith('at '));
-  const engineAt = lines.findIndex((line) => ENGINE.test(line));
+  const engineAt = lines.findIndex(
+    (line, at) => RESUME.test(line) && NEXT.test(lines[at - 1] ?? ''),
+  );
   if (engineAt < 0) return null;
   const engine = folderOf(locationOf(lines[engineAt] as string));
   let innermost: string | null = null;

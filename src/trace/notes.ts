@@ -45,7 +45,7 @@ export type EventNote =
 
 export interface StepNote {
   readonly moment: Moment;
-  readonly operation: string;
+  operation: string;
   readonly events: EventNote[];
   result: ValueText | null;
 }

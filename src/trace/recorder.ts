@@ -12,6 +12,7 @@ import { fieldPath, type Kernel } from '../kernel/kernel.ts';
 import type { KernelObject, Memory } from '../kernel/memory.ts';
 import { modeOf, READ, WRITE, type Access } from '../kernel/operation.ts';
 import type { Operation, Yieldable } from '../kernel/operation.ts';
+import { PLAIN_CODE } from '../kernel/plain-code.ts';
 
 import type { HeldLock, Task } from '../kernel/task.ts';
 import type { AssertionGrade, Tracer, Use, Watch } from '../kernel/watch.ts';
@@ -45,6 +46,8 @@ export class Recorder implements Tracer, Watch, Notes {
   private readonly callStacks = new WeakMap<Call<unknown>, CodeStack>();
   /** The task whose operation is being performed: findings of it are about the operation. */
   private performing: Task | null = null;
+  /** The step being taken, if it is one of plain code that has no name yet; otherwise -1. */
+  private plainStep = -1;
   /** What a detector is being told of, if it is an access. */
   private lastAccess: AccessNote | null = null;
 
@@ -60,7 +63,11 @@ export class Recorder implements Tracer, Watch, Notes {
   onStep(task: Task, operation: Operation<unknown>, description: string): void {
     this.performing = task;
     this.lastAccess = null;
-    const moment = this.moment(task, this.steps.length, this.lastMade.get(task) ?? null);
+    const isPlain = operation === PLAIN_CODE;
+    const made = this.lastMade.get(task) ?? null;
+    if (isPlain) this.performing = null;
+    const moment = this.moment(task, this.steps.length, isPlain ? new CodeStack(made) : made);
+    this.plainStep = isPlain ? this.steps.length : -1;
     this.steps.push({
       moment,
       operation: description,
@@ -76,7 +83,8 @@ export class Recorder implements Tracer, Watch, Notes {
     this.lastAccess = null;
     const index = this.steps.length - 1;
     const step = this.steps[index] as StepNote;
-    step.result = resultText(result, step.operation);
+    // Plain code hands on the result that the operation before it has shown.
+    if (index !== this.plainStep) step.result = resultText(result, step.operation);
     const known = this.lockSteps.get(task);
     const held = task.heldLocks.map((lock) => [lock, known?.get(lock) ?? index] as const);
     this.lockSteps.set(task, new Map(held));
@@ -173,8 +181,18 @@ export class Recorder implements Tracer, Watch, Notes {
     this.lastAccess = access;
     if (this.performing === task) return;
     const moment = this.presentMoment(task);
-    this.note(task, { kind: 'access', ...access, moment });
+    const isNamed = this.namePlainStep(access);
+    if (!isNamed) this.note(task, { kind: 'access', ...access, moment });
     this.touches.push({ ...access, moment });
+  }
+
+  /** A step of plain code is called by the first thing in the slab that it touches. */
+  private namePlainStep(access: AccessNote): boolean {
+    if (this.plainStep < 0 || access.memory.kind !== 'slab') return false;
+    const step = this.steps[this.plainStep] as StepNote;
+    step.operation = `${access.mode} ${access.path}`;
+    this.plainStep = -1;
+    return true;
   }
 
   /** Where `task` is: at its operation, or in the code after it. */

@@ -16,8 +16,9 @@ const HEX_FROM = 0x1_0000;
 /** Counters may be negative without that being an error. */
 const COUNTER = /^(?:atomic|refcount|READ_ONCE|data_race|xchg|cmpxchg|smp_load)/;
 
-/** Updates that return nothing in the kernel; in the model they return 0. */
-const VOID = /^(?:atomic_(?:inc|dec|add|sub|set)|refcount_(?:set|inc|dec|add)|kref_(?:init|get))\(/;
+/** What returns nothing in the kernel, and in the model something that is of no interest. */
+const VOID =
+  /^(?:syscall |(?:atomic_(?:inc|dec|add|sub|set)|refcount_(?:set|inc|dec|add)|kref_(?:init|get)|spin_lock(?:_irqsave|_irq|_bh)?)\()/;
 
 /** What a function returned, or null for nothing. */
 export function returnedText(value: unknown): ValueText | null {
@@ -42,15 +43,14 @@ export function resultText(value: unknown, description: string): ValueText | nul
   return returnedText(value);
 }
 
-/** The arguments of a call, as far as they can be shown: `&kfd_process.mmu_notifier, 1`. */
+/** The arguments of a call that can be shown: `&kfd_process.mmu_notifier, 1`. */
 export function argumentsText(values: readonly unknown[]): string {
   const texts = values.map((value) => {
     if (isErr(value)) return `ERR_PTR(${errnoName(ptrErr(value))})`;
     if (value instanceof KernelObject) return `&${value.path}`;
-    if (typeof value === 'string') return `"${value}"`;
-    return plainText(value) ?? '…';
+    return typeof value === 'string' ? `"${value}"` : plainText(value);
   });
-  return texts.every((text) => text === '…') ? '' : texts.join(', ');
+  return texts.filter((text) => text !== null).join(', ');
 }
 
 function plainText(value: unknown): string | null {
@@ -58,8 +58,9 @@ function plainText(value: unknown): string | null {
   if (typeof value === 'boolean') return String(value);
   if (typeof value === 'string') return value;
   if (typeof value === 'number') return numberText(value);
-  if (value instanceof KernelObject) return `${value.path}@${hex(addressOf(value))}`;
-  return null;
+  if (!(value instanceof KernelObject)) return null;
+  // An outermost object is one of many; a part of it is told by its path.
+  return value.container === null ? `${value.path}@${hex(addressOf(value))}` : `&${value.path}`;
 }
 
 /** Computed, since a struct may have a field of its own called `address`. */
@@ -69,5 +70,6 @@ function addressOf({ memory, variable }: KernelObject): number {
 
 function numberText(value: number): string {
   if (value === ULONG_MAX) return 'ULONG_MAX';
-  return Number.isInteger(value) && value >= HEX_FROM ? hex(value) : String(value);
+  if (!Number.isInteger(value) || value < HEX_FROM) return String(value);
+  return `0x${value.toString(16)}`;
 }
