@@ -348,16 +348,19 @@ export class SourceDpor {
       const isOrderedByAnother = candidates.some(
         (other) => other !== step && (this.clocks[other * STRIDE + owner] as number) > step,
       );
-      if (!isOrderedByAnother) this.reverse(this.withHolds(step, node), at, task, node, row);
+      if (isOrderedByAnother) continue;
+      const group = this.withHolds(step, node, row);
+      if (group !== null) this.reverse(group, at, task, node, row);
     }
   }
 
   /**
    * Step `first`, which races with the step of `node`, and what must be put off together with it. A
    * lock whose release comes after `first` would still be held if `first` were put off alone, so its
-   * acquisition must be put off too; one that is not released at all must be, in any case.
+   * acquisition must be put off too; one that is not released at all must be, in any case. Null if the
+   * task has seen one of them: then there is no other order. `row` holds what it knew before.
    */
-  protected withHolds(first: number, node: Node): number[] {
+  protected withHolds(first: number, node: Node, row: Int32Array): number[] | null {
     const group = [first];
     for (let count = 0; count < group.length;) {
       count = group.length;
@@ -366,6 +369,7 @@ export class SourceDpor {
           continue;
         const end = node.after[at] as number;
         if (end < 0 || group.some((step) => step === end || this.isBefore(step, end))) {
+          if ((row[(this.nodes[since] as Node).task] as number) > since) return null;
           group.push(since);
         }
       }
@@ -451,6 +455,10 @@ export class SourceDpor {
         slept: [],
       };
       node.after = node.since.map(() => -1);
+      for (const [since, end] of task.pending.heldBefore(task)) {
+        node.since.push(since);
+        node.after.push(end);
+      }
       kernel.footprint(task, node.footprint);
       const row = this.openClock(this.depth, task, task.lastStep);
       this.findRaces(this.depth, task.index, node, row);

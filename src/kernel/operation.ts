@@ -121,6 +121,15 @@ export abstract class Operation<R = void> extends Yieldable<R> {
   heldSince(_task: Task): readonly number[] {
     return [];
   }
+
+  /**
+   * Where several may hold a lock at once: those who held it together with those of {@link heldSince}
+   * and have let go of it, as pairs of steps, from acquisition to release. The operation would come
+   * after them too.
+   */
+  heldBefore(_task: Task): readonly (readonly [since: number, end: number])[] {
+    return [];
+  }
 }
 
 /**

@@ -150,6 +150,12 @@ abstract class RwsemOperation<R> extends Operation<R> {
     return writer === null ? [...new Set(readers)] : [writer];
   }
 
+  /** Who read since the last writer, and has left. */
+  protected readsBefore(): readonly (readonly [number, number])[] {
+    const { readReleases, readReleasesSince } = this.lock;
+    return readReleases.map((end, at) => [readReleasesSince[at] ?? -1, end]);
+  }
+
   /** Since when they do. */
   protected holdsSince(): readonly number[] {
     const { writer, readAcquires, lastWriteAcquire } = this.lock;
@@ -271,6 +277,10 @@ class DownWrite extends RwsemOperation<void> {
   override heldSince(): readonly number[] {
     return this.holdsSince();
   }
+
+  override heldBefore(): readonly (readonly [number, number])[] {
+    return this.readsBefore();
+  }
 }
 
 /** What a trylock of the writing side touches; so does a wait that a pending signal ends. */
@@ -303,6 +313,10 @@ class DownWriteSignal extends RwsemOperation<number> {
 
   override heldSince(): readonly number[] {
     return this.holdsSince();
+  }
+
+  override heldBefore(): readonly (readonly [number, number])[] {
+    return this.readsBefore();
   }
 }
 
