@@ -301,8 +301,6 @@ function onLine<R>(operation: LineOperation<R>, irq: number): Operation<R> {
  * `request_irq(irq, handler, …, data)`: 0, or -EBUSY if the line is taken. May sleep.
  *
  * @param options `cpu`: the CPU whose tasks are interrupted; without it, handlers run beside everything.
- *   With it, the line must be requested in set-up, or something else must share the CPU before: what
- *   the CPU's tasks have done by then would not be explored with the handler in between.
  */
 export function requestIrq<D>(
   irq: number,
@@ -311,14 +309,6 @@ export function requestIrq<D>(
   options: { readonly cpu?: number } = {},
 ): Operation<number> {
   const { cpu = null } = options;
-  if (cpu !== null) {
-    const target = running.cpu(cpu);
-    if (running.currentTask.kind !== 'setup' && !target.isShared) {
-      running.misuse(`requestIrq(${irq}) on CPU ${cpu} must come in set-up`);
-    }
-    // Tasks that are put on it later know from their first step on that it is shared.
-    if (running.currentTask.kind === 'setup') target.contextCount += 1;
-  }
   const action = { handler: handler as IrqHandler<never>, data };
   return made(REQUEST, { line: lineOf(irq), action, cpu } satisfies LineRequest);
 }
