@@ -93,12 +93,13 @@ function program(tasks: Readonly<Record<string, Run>>, options: Options = {}): P
       boot: (boot) => new Kernel(boot),
       setup: (kernel) =>
         kernel.runNow<{ demo: Demo; queue: Workqueue }>(
-          (function* run(): Body<unknown> {
+          (function* run(): Body<{ demo: Demo; queue: Workqueue }> {
             const demo = (yield* kzalloc(Demo, GFP_KERNEL)) as Demo;
             initWork(demo.work, func);
             initWork(demo.other, other);
             initDelayedWork(demo.delayed, delayed);
-            return { demo, queue: yield* allocWorkqueue('demo_wq', { isOrdered }) };
+            const queue = (yield* allocWorkqueue('demo_wq', { isOrdered })) as Workqueue;
+            return { demo, queue };
           })(),
         ),
       tasks: Object.fromEntries(Object.entries(tasks).map(([name, run]) => [name, { run }])),
