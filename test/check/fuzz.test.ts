@@ -106,7 +106,7 @@ describe('an explorer is caught that', () => {
 
   test('tries the other order of a step inside the time for which a lock is held', () => {
     class Hasty extends SourceDpor {
-      protected override withHolds(first: number): number[] {
+      protected override withHolds(first: number): number[] | null {
         return [first];
       }
     }

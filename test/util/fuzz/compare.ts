@@ -7,9 +7,9 @@ import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import type { Program } from '../../../src/check/program.ts';
 import type { ExploreOptions, SourceDpor } from '../../../src/check/source-dpor.ts';
 import { setRunning } from '../../../src/kernel/running.ts';
-import { Misuse } from './kinds.ts';
+import { Misuse } from './kind/kind.ts';
 import { Machine } from './machine.ts';
-import { codeOf, onKernel, type FuzzProgram } from './program.ts';
+import { forMachine, onKernel, type FuzzProgram } from './program.ts';
 
 /** An explorer, as SourceDpor is one. */
 export type ExplorerClass = new (program: Program, options?: ExploreOptions) => SourceDpor;
@@ -36,7 +36,7 @@ function estimate(program: FuzzProgram): number {
   const random = xoroshiro128plus(WALK_COUNT);
   let sum = 0;
   for (let walk = 0; walk < WALK_COUNT; walk += 1) {
-    const machine = new Machine(codeOf(program), program.objects.length);
+    const machine = new Machine(forMachine(program));
     let weight = 1;
     for (;;) {
       const branches = branchesOf(machine);
@@ -72,7 +72,7 @@ function hasWaiter(machine: Machine): boolean {
 /** Every interleaving of the program, or null if there are more than `countMax`. */
 export function enumerate(program: FuzzProgram, countMax: number): Enumeration | null {
   if (estimate(program) > 1.5 * countMax) return null;
-  const machine = new Machine(codeOf(program), program.objects.length);
+  const machine = new Machine(forMachine(program));
   const traces = new Map<string, string>();
   let interleavings = 0;
   let hasWaiting = false;
@@ -127,8 +127,8 @@ export function explore(
   all: Enumeration,
   Explorer: ExplorerClass,
 ): Exploration {
-  const { program: subject, outcome } = onKernel(program);
-  const code = codeOf(program);
+  const { program: subject, outcome, taskOf } = onKernel(program);
+  const definition = forMachine(program);
   const seen = new Set<string>();
   let fault: string | null = null;
   const blame = (text: string): void => {
@@ -138,9 +138,9 @@ export function explore(
     stepCountMax: 100,
     executionCountMax: 10 * all.interleavings + 100,
     onExecution({ kernel, schedule }) {
-      const machine = new Machine(code, program.objects.length);
+      const machine = new Machine(definition);
       for (const [at, task] of schedule.tasks.entries()) {
-        if (machine.take(task, schedule.outcomes[at] ?? 0)) continue;
+        if (machine.take(taskOf(kernel, task), schedule.outcomes[at] ?? 0)) continue;
         blame(
           `the kernel takes a step that cannot be taken: step ${at} of ${schedule.tasks.join(' ')}`,
         );

@@ -7,7 +7,15 @@
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
-import { CHOICE, COUNTER, FIELD, MUTEX, RWSEM, type FuzzOperation, type Kind } from './kinds.ts';
+import { CHOICE } from './kind/choice.ts';
+import { COUNTER } from './kind/counter.ts';
+import { FIELD } from './kind/field.ts';
+import type { FuzzOperation, Kind } from './kind/kind.ts';
+import { MUTEX } from './kind/mutex.ts';
+import { PREEMPT } from './kind/preempt.ts';
+import { RWSEM } from './kind/rwsem.ts';
+import { SPINLOCK } from './kind/spinlock.ts';
+import { SRCU } from './kind/srcu.ts';
 import type { FuzzProgram, Statement } from './program.ts';
 import { VALUE_COUNT } from './machine.ts';
 
@@ -29,7 +37,16 @@ const OBJECT_SETS: readonly (readonly Kind[])[] = [
   [RWSEM, FIELD],
   [RWSEM, MUTEX, FIELD],
   [RWSEM, RWSEM, COUNTER],
+  [SPINLOCK, FIELD],
+  [SPINLOCK, SPINLOCK, FIELD],
+  [SPINLOCK, MUTEX, PREEMPT, FIELD],
+  [PREEMPT, FIELD, FIELD],
+  [SRCU, FIELD],
+  [SRCU, MUTEX, FIELD],
 ];
+
+/** Kinds whose use shuts out other tasks of a CPU. */
+const SHARING: ReadonlySet<Kind> = new Set([SPINLOCK, PREEMPT]);
 
 /** Something that is held in a block, and what is left to do to let go of it. */
 interface Held {
@@ -47,11 +64,22 @@ class Generator {
   }
 
   program(): FuzzProgram {
-    const lengths = this.lengths();
-    return {
-      objects: this.objects,
-      tasks: lengths.map((length) => this.block(length, 0, [])),
-    };
+    const tasks = this.lengths().map((length) => this.block(length, 0, []));
+    // A few tasks are not there from the beginning: another one starts them.
+    for (let task = 1; task < tasks.length; task += 1) {
+      if (!this.isLucky(12)) continue;
+      const starter = tasks[this.from(0, task - 1)] as Statement[];
+      starter.splice(this.from(0, starter.length), 0, { kind: 'start', task });
+    }
+    return { objects: this.objects, tasks, cpus: this.cpus(tasks.length) };
+  }
+
+  /** CPUs that tasks share; most often where it matters. */
+  private cpus(taskCount: number): (number | null)[] {
+    const isShared = this.isLucky(this.objects.some((kind) => SHARING.has(kind)) ? 70 : 5);
+    return Array.from({ length: taskCount }, () =>
+      isShared && this.isLucky(75) ? this.from(0, 1) : null,
+    );
   }
 
   /** How many steps each task may take. */
@@ -87,6 +115,9 @@ class Generator {
       } else if (kind < 15) {
         statements.push(perform(CHOICE, -1, 0));
         left -= 1;
+      } else if (kind < 18 && statements.length > 0) {
+        statements.push({ kind: 'bug', value: this.argument() });
+        left -= 1;
       } else {
         const object = this.from(0, this.objects.length - 1);
         left = this.use(object, { statements, left, depth, held });
@@ -106,6 +137,7 @@ class Generator {
     const { statements, left, depth, held } = at;
     // With one step left there would be none to let go in, which is a program too, but a rare one.
     const isRefused = kind.acquisitions.length === 0 || this.isLucky(left > 1 ? 12 : 70);
+    if (isRefused && kind.operations.length === 0) return left - 1;
     if (isRefused) {
       statements.push(perform(this.pick(kind.operations), object, this.argument()));
       return left - 1;

@@ -23,27 +23,39 @@ export interface Event extends Touched {
   readonly after: number;
 }
 
+/**
+ * An object, as far as the machine needs to know it. Its value, mostly a number, is never changed in
+ * place; what it means is the affair of its kind.
+ */
+export interface ObjectDefinition<V = number> {
+  readonly initial: V;
+  /** The value as it is compared with what the kernel's object has come to; itself if left out. */
+  readonly show?: (value: V) => number;
+}
+
 /** What a step does, by definition. */
-export interface Effect {
+export interface Effect<V = number> {
   /** Aspects of the step's object, numbered from 0: bit masks. */
   readonly reads?: number;
   readonly writes?: number;
   readonly commutes?: number;
   /** The object's new value; as before if left out. */
-  readonly value?: number;
+  readonly value?: V;
   /** What the step returns; tells the task nothing if left out. */
   readonly result?: number;
   /** See {@link Event.after}. */
   readonly after?: number;
   /** A signal comes to the task. */
   readonly signals?: boolean;
+  /** Added to how deep the task has preemption off. */
+  readonly preempt?: number;
 }
 
 /** What the definition of a step can see. */
-export interface View {
+export interface View<V = number> {
   readonly task: number;
   /** The value of the step's object. */
-  readonly value: number;
+  readonly value: V;
   /** What the task computed from what it has read. */
   readonly operand: number;
   readonly outcome: number;
@@ -56,13 +68,15 @@ export interface View {
 }
 
 /** A step of an operation, by definition. */
-export interface StepDefinition {
+export interface StepDefinition<V = number> {
   /** Null if the step cannot be taken now. */
-  readonly take: (view: View) => Effect | null;
+  readonly take: (view: View<V>) => Effect<V> | null;
   /** In how many ways it can turn out; 1 if left out. */
-  readonly arity?: (view: View) => number;
+  readonly arity?: (view: View<V>) => number;
   /** True if the task leaves it out, judged when it gets there. */
-  readonly isSkipped?: (view: View) => boolean;
+  readonly isSkipped?: (view: View<V>) => boolean;
+  /** True if it turns preemption off, or tries to do something that does. */
+  readonly disablesPreemption?: boolean;
 }
 
 /** Straight-line code with jumps, made of a program's statements. */
@@ -72,19 +86,33 @@ export type Instruction =
       readonly step: StepDefinition;
       readonly object: number;
       readonly argument: number;
-      /** Which statement it belongs to, for the code that runs on the kernel. */
-      readonly statement: number;
+      /** The task that it starts. */
+      readonly starts?: number;
     }
   /** Goes to `target` unless the task's register holds `value`. */
   | { readonly kind: 'unless'; readonly value: number; readonly target: number }
+  /** Ends the task if its register holds `value`. */
+  | { readonly kind: 'bug'; readonly value: number }
   | { readonly kind: 'jump'; readonly target: number };
 
-/** For each task its instructions. */
-export type Code = readonly (readonly Instruction[])[];
+/** A program as the machine takes it. */
+export interface MachineProgram {
+  /** For each task its instructions. */
+  readonly code: readonly (readonly Instruction[])[];
+  readonly objects: readonly ObjectDefinition[];
+  /** For each task the CPU that it may share with others, or null for one of its own. */
+  readonly cpus: readonly (number | null)[];
+}
+
 type StepInstruction = Extract<Instruction, { kind: 'step' }>;
 
 export const ASPECTS_PER_OBJECT = 4;
 export const OBJECT_COUNT_MAX = 7;
+/** The aspect of CPU 0, behind those of the objects. */
+const CPU_ASPECT = ASPECTS_PER_OBJECT * OBJECT_COUNT_MAX;
+export const CPU_COUNT_MAX = 3;
+/** The position of a task that is not there yet. */
+const ABSENT = -1;
 /** Signals that may come in one execution. */
 export const SIGNAL_COUNT_MAX = 1;
 /** Values that fields and registers take: 0 … VALUE_COUNT - 1. */
@@ -107,23 +135,34 @@ export function areDependent(earlier: Touched, later: Touched): boolean {
 
 /** One run of a program, which can be taken back. */
 export class Machine {
-  readonly code: Code;
+  private readonly program: MachineProgram;
+  readonly code: MachineProgram['code'];
   readonly values: number[];
   /** For each task, what it was told last. */
   readonly registers: number[];
   readonly positions: number[];
+  /** For each task, how deep it has preemption off: it then shuts out the others of its CPU. */
+  private readonly preempt: number[];
   readonly events: Event[] = [];
   /** For each event the earlier events that it comes after, itself left out: bit mask. */
   readonly before: number[] = [];
+  /** For each task the event that started it, if it was not there from the beginning. */
+  private readonly startedBy: number[] = [];
   private signalsLeft = SIGNAL_COUNT_MAX;
   /** Bit mask of the tasks to which a signal has come. */
   private signalled = 0;
 
-  constructor(code: Code, objectCount: number) {
+  constructor(program: MachineProgram) {
+    const { code, objects } = program;
+    this.program = program;
     this.code = code;
-    this.values = Array.from({ length: objectCount }, () => 0);
+    this.values = objects.map((object) => object.initial);
+    this.preempt = code.map(() => 0);
     this.registers = code.map(() => 0);
     this.positions = code.map(() => 0);
+    for (const { starts } of code.flat().filter((item) => item.kind === 'step')) {
+      if (starts !== undefined) this.positions[starts] = ABSENT;
+    }
     for (let task = 0; task < code.length; task += 1) this.runForward(task);
   }
 
@@ -136,15 +175,34 @@ export class Machine {
   /** In how many ways the task can go on: 0 if it has ended or must wait. */
   choices(task: number): number {
     const pending = this.pending(task);
-    if (pending === null) return 0;
+    if (pending === null || this.isShutOut(task)) return 0;
     const view = this.view(task, pending, 0);
     return pending.step.take(view) === null ? 0 : (pending.step.arity?.(view) ?? 1);
+  }
+
+  private isShutOut(task: number): boolean {
+    const { cpus } = this.program;
+    const cpu = cpus[task];
+    return (
+      cpu !== null &&
+      this.preempt.some((depth, other) => depth > 0 && other !== task && cpus[other] === cpu)
+    );
+  }
+
+  /** What a step touches of the task's CPU, if it shares one: shutting out others is a write. */
+  private cpuTouched(task: number, step: StepDefinition): Touched {
+    const { cpus } = this.program;
+    const cpu = cpus[task] ?? null;
+    const isShared = cpu !== null && cpus.some((other, at) => other === cpu && at !== task);
+    const aspect = isShared ? 1 << (CPU_ASPECT + cpu) : 0;
+    const isAlone = (this.preempt[task] as number) > 0 || step.disablesPreemption === true;
+    return { reads: 0, writes: isAlone ? aspect : 0, commutes: isAlone ? 0 : aspect };
   }
 
   private view(task: number, { object, argument }: StepInstruction, outcome: number): View {
     return {
       task,
-      value: this.values[object] ?? 0,
+      value: this.values[object] as number,
       operand: operandOf(this.registers[task] as number, argument),
       outcome,
       now: this.events.length,
@@ -159,34 +217,47 @@ export class Machine {
     if (pending === null || outcome >= this.choices(task)) return false;
     const effect = pending.step.take(this.view(task, pending, outcome)) as Effect;
     const shift = pending.object * ASPECTS_PER_OBJECT;
+    const cpu = this.cpuTouched(task, pending.step);
     const event: Event = {
       task,
       outcome,
       reads: (effect.reads ?? 0) << shift,
-      writes: (effect.writes ?? 0) << shift,
-      commutes: (effect.commutes ?? 0) << shift,
+      writes: ((effect.writes ?? 0) << shift) | cpu.writes,
+      commutes: ((effect.commutes ?? 0) << shift) | cpu.commutes,
       after: effect.after ?? 0,
     };
-    let before = 0;
-    for (let at = this.events.length - 1; at >= 0; at -= 1) {
-      // What is before an event that is before is known already.
-      if ((before & (1 << at)) !== 0) continue;
-      const other = this.events[at] as Event;
-      const isBefore =
-        other.task === task || areDependent(other, event) || (event.after & (1 << at)) !== 0;
-      if (isBefore) before |= (1 << at) | (this.before[at] as number);
-    }
+    this.before.push(this.eventsBefore(event));
     this.events.push(event);
-    this.before.push(before);
     if (effect.value !== undefined) this.values[pending.object] = effect.value;
     if (effect.result !== undefined) this.registers[task] = effect.result;
     if (effect.signals === true) {
       this.signalsLeft -= 1;
       this.signalled |= 1 << task;
     }
+    this.preempt[task] = (this.preempt[task] as number) + (effect.preempt ?? 0);
+    if (pending.starts !== undefined) {
+      this.startedBy[pending.starts] = this.events.length - 1;
+      this.positions[pending.starts] = 0;
+      this.runForward(pending.starts);
+    }
     this.positions[task] = (this.positions[task] as number) + 1;
     this.runForward(task);
     return true;
+  }
+
+  /** Which of the events so far come before a new one. */
+  private eventsBefore(event: Event): number {
+    const start = this.startedBy[event.task];
+    let before = start === undefined ? 0 : (1 << start) | (this.before[start] as number);
+    for (let at = this.events.length - 1; at >= 0; at -= 1) {
+      // What is before an event that is before is known already.
+      if ((before & (1 << at)) !== 0) continue;
+      const other = this.events[at] as Event;
+      const isBefore =
+        other.task === event.task || areDependent(other, event) || (event.after & (1 << at)) !== 0;
+      if (isBefore) before |= (1 << at) | (this.before[at] as number);
+    }
+    return before;
   }
 
   /** Runs the task's jumps, which nobody sees, up to its next step or its end. */
@@ -195,7 +266,16 @@ export class Machine {
     for (;;) {
       const at = this.positions[task] as number;
       const instruction = code[at];
-      if (instruction === undefined) return;
+      if (instruction === undefined) {
+        // Whoever returns leaves the CPU to others, whatever it has forgotten.
+        this.preempt[task] = 0;
+        return;
+      }
+      if (instruction.kind === 'bug') {
+        this.positions[task] = this.registers[task] === instruction.value ? code.length : at + 1;
+        if (this.registers[task] === instruction.value) return;
+        continue;
+      }
       if (instruction.kind === 'step') {
         const isSkipped = instruction.step.isSkipped?.(this.view(task, instruction, 0)) ?? false;
         if (!isSkipped) return;
@@ -209,8 +289,15 @@ export class Machine {
 
   /** What the program has come to: values, what each task was told last, and who waits where. */
   outcome(): string {
-    const waiting = this.code.map((_, task) => (this.pending(task) === null ? 'ended' : 'waits'));
-    return `values ${this.values.join(' ')}, told ${this.registers.join(' ')}, ${waiting.join(' ')}`;
+    const waiting = this.code.map((_, task) => {
+      if (this.positions[task] === ABSENT) return 'absent';
+      return this.pending(task) === null ? 'ended' : 'waits';
+    });
+    const values = this.program.objects.map(({ show }, at) => {
+      const value = this.values[at] as number;
+      return show === undefined ? value : show(value);
+    });
+    return `values ${values.join(' ')}, told ${this.registers.join(' ')}, ${waiting.join(' ')}`;
   }
 
   /**
@@ -246,6 +333,7 @@ export class Machine {
       values: [...this.values],
       registers: [...this.registers],
       positions: [...this.positions],
+      preempt: [...this.preempt],
       eventCount: this.events.length,
       signalsLeft: this.signalsLeft,
       signalled: this.signalled,
@@ -258,6 +346,7 @@ export class Machine {
     for (let task = 0; task < this.code.length; task += 1) {
       this.registers[task] = saved.registers[task] as number;
       this.positions[task] = saved.positions[task] as number;
+      this.preempt[task] = saved.preempt[task] as number;
     }
     this.events.length = saved.eventCount;
     this.before.length = saved.eventCount;
@@ -270,6 +359,7 @@ export interface Saved {
   readonly values: readonly number[];
   readonly registers: readonly number[];
   readonly positions: readonly number[];
+  readonly preempt: readonly number[];
   readonly eventCount: number;
   readonly signalsLeft: number;
   readonly signalled: number;

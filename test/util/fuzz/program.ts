@@ -4,12 +4,21 @@
  */
 import { programOf } from '../../../src/check/scenario.ts';
 import type { Program } from '../../../src/check/program.ts';
-import { Kernel } from '../../../src/kernel/kernel.ts';
-import type { Body } from '../../../src/kernel/operation.ts';
+import { bugOn } from '../../../src/kernel/assertion.ts';
+import { Kernel, type KernelOptions } from '../../../src/kernel/kernel.ts';
+import { made, Operation, type Body } from '../../../src/kernel/operation.ts';
+import { running } from '../../../src/kernel/running.ts';
 import { allocateStatic } from '../../../src/kernel/slab.ts';
 import { struct } from '../../../src/kernel/struct.ts';
-import type { FuzzOperation, Kind, State } from './kinds.ts';
-import { operandOf, SIGNAL_COUNT_MAX, type Code, type Instruction } from './machine.ts';
+import type { Task } from '../../../src/kernel/task.ts';
+import { taskName, taskNumber, type FuzzOperation, type Kind, type State } from './kind/kind.ts';
+import {
+  operandOf,
+  SIGNAL_COUNT_MAX,
+  type MachineProgram,
+  type Instruction,
+  type StepDefinition,
+} from './machine.ts';
 
 export type Statement =
   | {
@@ -25,49 +34,60 @@ export type Statement =
       readonly value: number;
       readonly inside: readonly Statement[];
       readonly otherwise: readonly Statement[];
-    };
+    }
+  /** BUG_ON: ends the task, with all that it holds, if the register holds the value. */
+  | { readonly kind: 'bug'; readonly value: number }
+  /** Starts the task of that number, which is not there before. */
+  | { readonly kind: 'start'; readonly task: number };
 
 export interface FuzzProgram {
   readonly objects: readonly Kind[];
   readonly tasks: readonly (readonly Statement[])[];
+  /** For each task the CPU that it may share with others, or null for one of its own. */
+  readonly cpus: readonly (number | null)[];
 }
 
 // ---- as instructions ------------------------------------------------------------------------
 
-type Operations = Extract<Statement, { kind: 'do' }>[];
+/** A step that nobody sees and nothing hinders. */
+const BARE_STEP: StepDefinition = { take: () => ({}) };
 
-function compile(
-  statements: readonly Statement[],
-  code: Instruction[],
-  operations: Operations,
-): void {
+function compile(statements: readonly Statement[], code: Instruction[]): void {
   for (const statement of statements) {
     if (statement.kind === 'do') {
-      operations.push(statement);
+      const { object, argument } = statement;
       for (const step of statement.operation.steps) {
-        const { object, argument } = statement;
-        code.push({ kind: 'step', step, object, argument, statement: operations.length - 1 });
+        code.push({ kind: 'step', step, object, argument });
       }
+      continue;
+    }
+    if (statement.kind === 'bug') {
+      code.push(statement);
+      continue;
+    }
+    if (statement.kind === 'start') {
+      code.push({ kind: 'step', step: BARE_STEP, object: 0, argument: 0, starts: statement.task });
       continue;
     }
     const unless = code.length;
     code.push({ kind: 'unless', value: statement.value, target: -1 });
-    compile(statement.inside, code, operations);
+    compile(statement.inside, code);
     const jump = code.length;
     if (statement.otherwise.length > 0) code.push({ kind: 'jump', target: -1 });
     code[unless] = { kind: 'unless', value: statement.value, target: code.length };
-    compile(statement.otherwise, code, operations);
+    compile(statement.otherwise, code);
     if (statement.otherwise.length > 0) code[jump] = { kind: 'jump', target: code.length };
   }
 }
 
 /** The program for the machine that defines what it does. */
-export function codeOf(program: FuzzProgram): Code {
-  return program.tasks.map((statements) => {
-    const code: Instruction[] = [];
-    compile(statements, code, []);
-    return code;
+export function forMachine({ objects, tasks, cpus }: FuzzProgram): MachineProgram {
+  const code = tasks.map((statements) => {
+    const instructions: Instruction[] = [];
+    compile(statements, instructions);
+    return instructions;
   });
+  return { code, objects, cpus };
 }
 
 // ---- on the kernel --------------------------------------------------------------------------
@@ -82,9 +102,36 @@ export function keyOf(program: FuzzProgram, object: number): string {
   return `${program.objects[object]?.prefix ?? '?'}${object}`;
 }
 
+interface StartRequest {
+  readonly task: number;
+  readonly cpu: number | null;
+  readonly shared: KernelState;
+  readonly bodies: readonly KernelBody[];
+}
+
+type KernelBody = (shared: KernelState) => Body<void>;
+
+/** Starts a task; a step of its own, which touches nothing. The argument is a StartRequest. */
+class Start extends Operation {
+  override footprint(): void {}
+
+  perform({ argument }: Task): void {
+    const { task, cpu, shared, bodies } = argument as StartRequest;
+    running.spawn(taskName(task), 'thread', cpu, () => (bodies[task] as KernelBody)(shared));
+  }
+
+  describe({ argument }: Task): string {
+    return `start(t${(argument as StartRequest).task})`;
+  }
+}
+
+const START = new Start(null);
+
 /** The body of one task on the kernel. Made once for each program. */
-function bodyOf(program: FuzzProgram, task: number) {
-  return function* run({ state, registers }: KernelState): Body<void> {
+function bodyOf(program: FuzzProgram, task: number, bodies: readonly KernelBody[]): KernelBody {
+  return function* run(shared) {
+    const { state, registers } = shared;
+    const kept = program.objects.map((): number[] => []);
     /** What is still to be done, the next statement last. */
     const rest: Statement[] = [...(program.tasks[task] ?? [])].toReversed();
     for (;;) {
@@ -92,52 +139,80 @@ function bodyOf(program: FuzzProgram, task: number) {
       if (statement === undefined) return;
       const register = registers[task] as number;
       if (statement.kind === 'if') {
-        rest.push(
-          ...(register === statement.value ? statement.inside : statement.otherwise).toReversed(),
-        );
-        continue;
+        const { value, inside, otherwise } = statement;
+        rest.push(...(register === value ? inside : otherwise).toReversed());
+      } else if (statement.kind === 'bug') {
+        bugOn(register === statement.value, `r == ${statement.value}`);
+      } else if (statement.kind === 'start') {
+        const cpu = program.cpus[statement.task] ?? null;
+        const request: StartRequest = { task: statement.task, cpu, shared, bodies };
+        yield* made(START, request);
+      } else {
+        const { operation, object, argument } = statement;
+        const operand = operandOf(register, argument);
+        const key = keyOf(program, object);
+        const result = yield* operation.run({ state, key, operand, kept: kept[object] ?? [] });
+        if (operation.isKept === true) kept[object]?.push(result as number);
+        if (operation.told !== undefined) registers[task] = operation.told(result);
       }
-      const { operation, object, argument } = statement;
-      const operand = operandOf(register, argument);
-      const result = yield* operation.run({ state, key: keyOf(program, object), operand });
-      if (operation.told !== undefined) registers[task] = operation.told(result);
     }
   };
+}
+
+/** The tasks that some statement starts. */
+export function startedTasks(statements: readonly Statement[]): readonly number[] {
+  return statements.flatMap((statement) => {
+    if (statement.kind === 'start') return [statement.task];
+    if (statement.kind !== 'if') return [];
+    return [...startedTasks(statement.inside), ...startedTasks(statement.otherwise)];
+  });
 }
 
 export interface OnKernel {
   readonly program: Program;
   /** What the execution that was started last has come to, as `Machine.outcome` says it. */
   readonly outcome: (kernel: Kernel) => string;
+  /** The number in the program of the kernel's task `index`. */
+  readonly taskOf: (kernel: Kernel, index: number) => number;
 }
 
 /** The program as one for the kernel. */
 export function onKernel(program: FuzzProgram): OnKernel {
   const fields = program.objects.map((kind, at) => [keyOf(program, at), kind.field()] as const);
   const type = struct('s', Object.fromEntries(fields));
+  const bodies: KernelBody[] = [];
+  bodies.push(...program.tasks.map((_, at) => bodyOf(program, at, bodies)));
+  const started = startedTasks(program.tasks.flat());
+  const first = [...bodies.entries()].filter(([at]) => !started.includes(at));
   let last: KernelState | null = null;
   const scenario = {
     name: 'fuzz',
     variants: { v: {} },
     faults: { signals: SIGNAL_COUNT_MAX },
-    boot: (options: ConstructorParameters<typeof Kernel>[0]) => new Kernel(options),
+    boot: (options: KernelOptions) => new Kernel(options),
     setup(kernel: Kernel): KernelState {
-      last = {
-        state: allocateStatic(kernel, type) as unknown as State,
-        registers: program.tasks.map(() => 0),
-      };
+      const state = allocateStatic(kernel, type) as unknown as State;
+      last = { state, registers: program.tasks.map(() => 0) };
       return last;
     },
     tasks: Object.fromEntries(
-      program.tasks.map((_, at) => [`t${at}`, { run: bodyOf(program, at) }]),
+      first.map(([at, run]) => {
+        const cpu = program.cpus[at] ?? null;
+        return [taskName(at), cpu === null ? { run } : { run, cpu }];
+      }),
     ),
   };
   return {
     program: programOf(scenario, 'v'),
+    taskOf: (kernel, index) => taskNumber(kernel.tasks[index] as Task),
     outcome(kernel) {
       const { state, registers } = last as KernelState;
       const values = program.objects.map((kind, at) => kind.valueOf(state, keyOf(program, at)));
-      const waiting = kernel.tasks.map((task) => (task.isDone ? 'ended' : 'waits'));
+      const waiting = program.tasks.map((_, at) => {
+        const task = kernel.tasks.find(({ name }) => name === taskName(at));
+        if (task === undefined) return 'absent';
+        return task.isDone ? 'ended' : 'waits';
+      });
       return `values ${values.join(' ')}, told ${registers.join(' ')}, ${waiting.join(' ')}`;
     },
   };
@@ -153,6 +228,8 @@ function lines(program: FuzzProgram, statements: readonly Statement[], indent: s
       const told = operation.told === undefined ? '' : 'r = ';
       return [`${indent}${told}${operation.name}(${target}, r + ${argument})`];
     }
+    if (statement.kind === 'bug') return [`${indent}BUG_ON(r == ${statement.value})`];
+    if (statement.kind === 'start') return [`${indent}start task ${statement.task}`];
     const inner = `${indent}  `;
     return [
       `${indent}if (r == ${statement.value}) {`,
@@ -165,9 +242,16 @@ function lines(program: FuzzProgram, statements: readonly Statement[], indent: s
   });
 }
 
+function cpuText(cpu: number | null): string {
+  return cpu === null ? '' : ` on CPU ${cpu}`;
+}
+
 /** The program as a person would write it. */
 export function showProgram(program: FuzzProgram): string {
   return program.tasks
-    .flatMap((statements, at) => [`task ${at}:`, ...lines(program, statements, '  ')])
+    .flatMap((statements, at) => [
+      `task ${at}${cpuText(program.cpus[at] ?? null)}:`,
+      ...lines(program, statements, '  '),
+    ])
     .join('\n');
 }

@@ -1,5 +1,5 @@
 /** Makes a failing fuzz program smaller for as long as it fails. */
-import type { FuzzProgram, Statement } from './program.ts';
+import { startedTasks, type FuzzProgram, type Statement } from './program.ts';
 
 /** Every list of statements that is one simplification away. */
 function* simplerBlocks(statements: readonly Statement[]): Generator<readonly Statement[]> {
@@ -10,10 +10,10 @@ function* simplerBlocks(statements: readonly Statement[]): Generator<readonly St
       ...statements.slice(at + 1),
     ];
     yield replaceBy([]);
-    if (statement.kind === 'do') {
-      if (statement.argument > 0) yield replaceBy([{ ...statement, argument: 0 }]);
-      continue;
+    if (statement.kind === 'do' && statement.argument > 0) {
+      yield replaceBy([{ ...statement, argument: 0 }]);
     }
+    if (statement.kind !== 'if') continue;
     yield replaceBy(statement.inside);
     yield replaceBy(statement.otherwise);
     for (const inside of simplerBlocks(statement.inside))
@@ -26,8 +26,15 @@ function* simplerBlocks(statements: readonly Statement[]): Generator<readonly St
 
 function* simplerPrograms(program: FuzzProgram): Generator<FuzzProgram> {
   const { tasks } = program;
+  // Tasks that are started are known by their numbers.
+  const isNumbered = startedTasks(tasks.flat()).length > 0;
   for (const at of tasks.keys()) {
-    if (tasks.length > 2) yield { ...program, tasks: tasks.toSpliced(at, 1) };
+    if (tasks.length > 2 && !isNumbered) {
+      const cpus = program.cpus.toSpliced(at, 1);
+      yield { ...program, tasks: tasks.toSpliced(at, 1), cpus };
+    }
+    if (program.cpus[at] !== null) yield { ...program, cpus: program.cpus.with(at, null) };
+    if ((tasks[at] ?? []).length > 0) yield { ...program, tasks: tasks.with(at, []) };
   }
   for (const [at, statements] of tasks.entries()) {
     for (const simpler of simplerBlocks(statements)) {
