@@ -26,6 +26,8 @@ export const DIAGRAM_WIDTH_MIN = 60;
 const COLUMN_COUNT_MAX = 4;
 /** A column that is narrower is not worth having. */
 const COLUMN_WIDTH_MIN = 24;
+/** Letters between the deepest beginning of a row and the next column. */
+const TEXT_WIDTH_MIN = 14;
 const GAP = 3;
 /** Step numbers, to the left of the columns. */
 const MARGIN = 5;
@@ -88,9 +90,9 @@ class Picture {
     const lines = this.header(columns);
     for (const row of this.rows) {
       const column = columns.find((item) => item.task === row.task) as Column;
-      for (const part of this.split(row, column.width)) {
-        lines.push(...this.row(part, column.start, column.width, ''));
-      }
+      const room = this.width - column.start;
+      for (const part of this.split(row, room))
+        lines.push(...this.row(part, column.start, room, ''));
     }
     return lines;
   }
@@ -99,14 +101,34 @@ class Picture {
     const room = this.width - (this.tasks.length - 1) * GAP;
     const joined = this.needs(true);
     const isEnough = joined.reduce((sum, need) => sum + need, 0) <= room;
-    const widths = isEnough ? joined : shareOut(this.needs(false), room);
+    const widths = isEnough ? joined : this.squeeze(room);
     let start = 0;
     return this.tasks.map((task, at) => {
-      const width = widths[at] as number;
-      const column = { task, title: this.title(task), start, width };
-      start += width + GAP;
+      const column = { task, title: this.title(task), start, width: widths[at] as number };
+      start += column.width + GAP;
       return column;
     });
+  }
+
+  /** Widths where there is no room for all: the last column, whose rows must wrap, is given most. */
+  private squeeze(room: number): number[] {
+    const needs = this.needs(false);
+    const widths = shareOut(needs, room);
+    const last = widths.length - 1;
+    for (let at = 0; at < last; at += 1) {
+      const missing = (needs[last] as number) - (widths[last] as number);
+      const spare = (widths[at] as number) - this.widthMin(this.tasks[at] as number);
+      const given = Math.max(0, Math.min(missing, spare));
+      widths[at] = (widths[at] as number) - given;
+      widths[last] = (widths[last] as number) + given;
+    }
+    return widths;
+  }
+
+  /** Its rows begin well before the next column does. */
+  private widthMin(task: number): number {
+    const depths = this.rows.filter((row) => row.task === task).map((row) => row.depth);
+    return Math.max(COLUMN_WIDTH_MIN, Math.max(0, ...depths) * INDENT + TEXT_WIDTH_MIN);
   }
 
   /**

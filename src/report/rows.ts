@@ -123,10 +123,7 @@ class TreeBuilder {
   }
 
   private operation(step: RecordedStep): void {
-    const { memory } = this.finding ?? { memory: null };
-    let mark: string | null = null;
-    if (memory?.allocated?.step === step.index) mark = 'allocated';
-    if (memory?.freed?.step === step.index) mark = 'freed';
+    const mark = this.markOf(step);
     this.add({
       kind: 'operation',
       text: step.operation,
@@ -136,6 +133,17 @@ class TreeBuilder {
       mark,
       isWrong: false,
     });
+  }
+
+  /** What an operation is to the memory of the finding. Of a leak the counts matter: one is too high. */
+  private markOf({ index: step, operation }: RecordedStep): string | null {
+    const { finding } = this;
+    const memory = finding?.memory ?? null;
+    if (finding === null || memory === null) return null;
+    if (memory.allocated?.step === step) return 'allocated';
+    if (memory.freed?.step === step) return 'freed';
+    const isCount = finding.kind === 'leak' && /^(?:atomic|refcount|kref)_/.test(operation);
+    return isCount && memory.operations.includes(step) ? `of the leaked ${memory.name}` : null;
   }
 
   private events(events: readonly RecordedEvent[], step: number): void {
@@ -284,14 +292,13 @@ class Flattener {
       return;
     }
     const event = node.event as CallEvent;
-    if (isSilent(node, parent)) {
+    if (isSilent(node, parent) || isSaidBelow(node)) {
       for (const child of node.children) this.node(child, parent, depth, callers);
       return;
     }
     const only = onlyChild(node);
     if (only !== null && isOnly(node, node.returned?.value ?? null)) {
-      const isNamed = only.kind !== 'call' && only.text.startsWith(`${event.function}(`);
-      this.node(only, node, depth, isNamed ? callers : [...callers, callerOf(event)]);
+      this.node(only, node, depth, [...callers, callerOf(event)]);
       return;
     }
     const time = timeBefore(node);
@@ -344,6 +351,18 @@ function callerOf({ function: name, args, place }: CallEvent): Caller {
 /** A function that one of the same name calls is drawn as part of it. */
 function isSilent(node: CallNode, parent: CallNode): boolean {
   return parent.event !== null && node.event?.function === parent.event.function;
+}
+
+/** A function whose operations bear its name: `synchronize_rcu(): ends`. */
+function isSaidBelow({ event, children }: CallNode): boolean {
+  const name = event?.function ?? '';
+  return (
+    children.length > 0 &&
+    children.every(
+      (child) =>
+        child.kind === 'operation' && (child.text === name || child.text.startsWith(`${name}(`)),
+    )
+  );
 }
 
 function onlyChild(node: CallNode): Node | null {

@@ -58,8 +58,9 @@ export function describeViolation(
   const style = options.style ?? PLAIN;
   const width = options.width ?? DIAGRAM_WIDTH_DEFAULT;
   const finding = findingOf(recording, violation);
-  const title =
-    (options.number ?? '') === '' ? [] : [style.bold(`${options.number}${titleOf(violation)}`), ''];
+  const number = options.number ?? '';
+  const where = violation.places[0] === '' ? '' : ` in ${violation.places[0]}`;
+  const title = number === '' ? [] : [style.bold(`${number}${titleOf(violation)}${where}`), ''];
   return [
     ...title,
     diagram(recording, finding, options),
@@ -100,7 +101,9 @@ export function verdictText(result: VariantResult): string {
       for (const item of result.violations) {
         counts.set(titleOf(item), (counts.get(titleOf(item)) ?? 0) + 1);
       }
-      const titles = [...counts].map(([title, n]) => (n === 1 ? title : `${title} (${n} times)`));
+      const titles = [...counts].map(([title, n]) =>
+        n === 1 ? title : `${title} (in ${n} places)`,
+      );
       const { length } = result.violations;
       return `${length === 1 ? 'violation' : `${length} violations`}: ${titles.join('; ')}`;
     }

@@ -167,6 +167,7 @@ export class Composer {
       allocated: this.originOrNull(this.notes.allocations.get(memory)),
       freed: this.originOrNull(this.notes.frees.get(memory)),
       touched: Array.from(last.values(), (touch) => this.touch(touch)),
+      operations: this.notes.steps.flatMap((step, at) => (step.memory === memory ? [at] : [])),
     };
   }
 

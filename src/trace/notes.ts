@@ -44,8 +44,10 @@ export type EventNote =
   | { readonly kind: 'mishap'; readonly text: string; readonly at: CodeStack };
 
 export interface StepNote {
-  readonly moment: Moment;
+  moment: Moment;
   operation: string;
+  /** What the operation is on. */
+  readonly memory: Memory | null;
   readonly events: EventNote[];
   result: ValueText | null;
 }

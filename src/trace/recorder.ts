@@ -13,7 +13,6 @@ import type { KernelObject, Memory } from '../kernel/memory.ts';
 import { modeOf, READ, WRITE, type Access } from '../kernel/operation.ts';
 import type { Operation, Yieldable } from '../kernel/operation.ts';
 import { PLAIN_CODE } from '../kernel/plain-code.ts';
-
 import type { HeldLock, Task } from '../kernel/task.ts';
 import type { AssertionGrade, Tracer, Use, Watch } from '../kernel/watch.ts';
 import { CodeStack } from './code-place.ts';
@@ -48,6 +47,8 @@ export class Recorder implements Tracer, Watch, Notes {
   private performing: Task | null = null;
   /** The step being taken, if it is one of plain code that has no name yet; otherwise -1. */
   private plainStep = -1;
+  /** The access that the last step of plain code is called by. */
+  private namingAccess: AccessNote | null = null;
   /** What a detector is being told of, if it is an access. */
   private lastAccess: AccessNote | null = null;
 
@@ -71,6 +72,7 @@ export class Recorder implements Tracer, Watch, Notes {
     this.steps.push({
       moment,
       operation: description,
+      memory: operation.memory,
       events: [],
       result: null,
     });
@@ -117,7 +119,8 @@ export class Recorder implements Tracer, Watch, Notes {
   }
 
   onFinding(finding: Finding, task: Task): void {
-    const isAtOperation = this.performing === task;
+    const isNaming = this.lastAccess !== null && this.lastAccess === this.namingAccess;
+    const isAtOperation = isNaming || this.performing === task;
     const moment = this.presentMoment(task);
     if (finding.task !== null) this.note(task, { kind: 'finding', finding: this.findings.length });
     this.findings.push({ finding, moment, isAtOperation, access: this.lastAccess });
@@ -181,16 +184,18 @@ export class Recorder implements Tracer, Watch, Notes {
     this.lastAccess = access;
     if (this.performing === task) return;
     const moment = this.presentMoment(task);
-    const isNamed = this.namePlainStep(access);
+    const isNamed = this.namePlainStep(access, moment);
     if (!isNamed) this.note(task, { kind: 'access', ...access, moment });
     this.touches.push({ ...access, moment });
   }
 
   /** A step of plain code is called by the first thing in the slab that it touches. */
-  private namePlainStep(access: AccessNote): boolean {
+  private namePlainStep(access: AccessNote, moment: Moment): boolean {
     if (this.plainStep < 0 || access.memory.kind !== 'slab') return false;
     const step = this.steps[this.plainStep] as StepNote;
     step.operation = `${access.mode} ${access.path}`;
+    step.moment = moment;
+    this.namingAccess = access;
     this.plainStep = -1;
     return true;
   }

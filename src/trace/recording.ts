@@ -109,6 +109,8 @@ export interface RecordedMemory {
   readonly freed: RecordedOrigin | null;
   /** The last use by each task, in the order of the steps; the violating one not included. */
   readonly touched: readonly RecordedTouch[];
+  /** The steps whose operation is on something inside it, a reference count for instance. */
+  readonly operations: readonly number[];
 }
 
 export interface RecordedFinding extends RecordedOrigin {

@@ -19,33 +19,27 @@ const FREED = recordToy('before', '00001100001');
 test('a use after free: calls are indented, the life of the object and its use are marked', () => {
   expect(picture(FREED)).toMatchInlineSnapshot(`
     "
-         CPU0 (open)                                      CPU1 (munmap)
-         -----------                                      -------------
+         CPU0 (open)                CPU1 (munmap)
+         -----------                -------------
          toy_open(&toy_table)
       1    atomic_inc(&toy_table.opens)
       2    mutex_lock(&toy_table.lock)
            toy_create(&toy_table)
-      3      kzalloc(sizeof(struct toy_process),
-                 GFP_KERNEL) → 0x881000000000 <-- allocated
-             toy_register(&toy_table, &toy_process)
-      4        rcu_assign_pointer(toy_table.first,
-                   &toy_process)
-                                                          toy_munmap(&toy_table)
-      5                                                     rcu_dereference(toy_table.first)
-                                                                → toy_process@0x881000000000
-                                                            toy_invalidate(&toy_process)
-      6                                                       mutex_lock(&toy_process.lock)
+      3      kzalloc(sizeof(struct toy_process), GFP_KERNEL) → 0x881000000000 <-- allocated
+      4      toy_register(): rcu_assign_pointer(toy_table.first, &toy_process)
+                                    toy_munmap(&toy_table)
+      5                               rcu_dereference(toy_table.first) → toy_process@0x881000000000
+                                      toy_invalidate(&toy_process)
+      6                                 mutex_lock(&toy_process.lock)
       7      atomic_fetch_add(&toy_table.opens) → 1
              pr_info: no doorbells left
-             toy_unregister(&toy_table)
-      8        rcu_assign_pointer(toy_table.first,
-                   NULL)
+      8      toy_unregister(): rcu_assign_pointer(toy_table.first, NULL)
       9      kfree(toy_process) <-- freed
              return -ENOMEM
      10    mutex_unlock(&toy_table.lock)
            return -ENOMEM
-     11                                                       mutex_unlock(&toy_process.lock)
-                                                              <-- use after free of toy_process
+     11                                 mutex_unlock(&toy_process.lock)
+                                        <-- use after free of toy_process
     "
   `);
 });
@@ -53,49 +47,36 @@ test('a use after free: calls are indented, the life of the object and its use a
 test('on a narrow page texts wrap inside their column', () => {
   expect(picture(FREED, { width: 60 })).toMatchInlineSnapshot(`
     "
-         CPU0 (open)                  CPU1 (munmap)
-         -----------                  -------------
+         CPU0 (open)                CPU1 (munmap)
+         -----------                -------------
          toy_open(&toy_table)
-      1    atomic_inc(
-               &toy_table.opens)
-      2    mutex_lock(
-               &toy_table.lock)
+      1    atomic_inc(&toy_table.opens)
+      2    mutex_lock(&toy_table.lock)
            toy_create(&toy_table)
-      3      kzalloc(sizeof(
-                 struct
-                 toy_process),
-                 GFP_KERNEL)
+      3      kzalloc(sizeof(struct toy_process), GFP_KERNEL)
                  → 0x881000000000 <-- allocated
-             toy_register()
-      4        rcu_assign_pointer(
-                   toy_table.first,
-                   &toy_process)
-                                      toy_munmap(&toy_table)
-      5                                 rcu_dereference(
-                                            toy_table.first)
-                                            → toy_process@0x8810
-                                            00000000
-                                        toy_invalidate()
-      6                                   mutex_lock(
-                                              &toy_process.lock)
-      7      atomic_fetch_add(
-                 &toy_table.opens)
-                 → 1
-             pr_info: no doorbells
-                 left
-             toy_unregister()
-      8        rcu_assign_pointer(
-                   toy_table.first,
-                   NULL)
+             toy_register(&toy_table, &toy_process)
+      4        rcu_assign_pointer(toy_table.first, &toy_process)
+                                    toy_munmap(&toy_table)
+      5                               rcu_dereference(
+                                          toy_table.first)
+                                          → toy_process@0x881000
+                                          000000
+                                      toy_invalidate()
+      6                                 mutex_lock(
+                                            &toy_process.lock)
+      7      atomic_fetch_add(&toy_table.opens) → 1
+             pr_info: no doorbells left
+             toy_unregister(&toy_table)
+      8        rcu_assign_pointer(toy_table.first, NULL)
       9      kfree(toy_process) <-- freed
              return -ENOMEM
-     10    mutex_unlock(
-               &toy_table.lock)
+     10    mutex_unlock(&toy_table.lock)
            return -ENOMEM
-     11                                   mutex_unlock(
-                                              &toy_process.lock)
-                                          <-- use after free of
-                                              toy_process
+     11                                 mutex_unlock(
+                                            &toy_process.lock)
+                                        <-- use after free of
+                                            toy_process
     "
   `);
 });
@@ -103,32 +84,26 @@ test('on a narrow page texts wrap inside their column', () => {
 test('places stand at the right edge', () => {
   expect(picture(FREED, { width: 120, hasPlaces: true })).toMatchInlineSnapshot(`
     "
-         CPU0 (open)                                        CPU1 (munmap)
-         -----------                                        -------------
+         CPU0 (open)                   CPU1 (munmap)
+         -----------                   -------------
          toy_open(&toy_table)                                                                                  sample.ts:137
       1    atomic_inc(&toy_table.opens)                                                                        sample.ts:66
       2    mutex_lock(&toy_table.lock)                                                                         sample.ts:67
            toy_create(&toy_table)                                                                              sample.ts:68
-      3      kzalloc(sizeof(struct toy_process),                                                               sample.ts:55
-                 GFP_KERNEL) → 0x881000000000 <-- allocated
-             toy_register(&toy_table, &toy_process)                                                            sample.ts:57
-      4        rcu_assign_pointer(toy_table.first,                                                             sample.ts:38
-                   &toy_process)
-                                                            toy_munmap(&toy_table)                             sample.ts:95
-      5                                                       rcu_dereference(toy_table.first)                 sample.ts:81
-                                                                  → toy_process@0x881000000000
-                                                              toy_invalidate(&toy_process)                     sample.ts:82
-      6                                                         mutex_lock(&toy_process.lock)                  sample.ts:74
+      3      kzalloc(sizeof(struct toy_process), GFP_KERNEL) → 0x881000000000 <-- allocated                    sample.ts:55
+      4      toy_register(): rcu_assign_pointer(toy_table.first, &toy_process)                                 sample.ts:38
+                                       toy_munmap(&toy_table)                                                  sample.ts:95
+      5                                  rcu_dereference(toy_table.first) → toy_process@0x881000000000         sample.ts:81
+                                         toy_invalidate(&toy_process)                                          sample.ts:82
+      6                                    mutex_lock(&toy_process.lock)                                       sample.ts:74
       7      atomic_fetch_add(&toy_table.opens) → 1                                                            sample.ts:48
              pr_info: no doorbells left
-             toy_unregister(&toy_table)                                                                        sample.ts:60
-      8        rcu_assign_pointer(toy_table.first, NULL)                                                       sample.ts:42
+      8      toy_unregister(): rcu_assign_pointer(toy_table.first, NULL)                                       sample.ts:42
       9      kfree(toy_process) <-- freed                                                                      sample.ts:61
              return -ENOMEM
      10    mutex_unlock(&toy_table.lock)                                                                       sample.ts:69
            return -ENOMEM
-     11                                                         mutex_unlock(&toy_process.lock)                sample.ts:76
-                                                                <-- use after free of toy_process
+     11                                    mutex_unlock(&toy_process.lock) <-- use after free of toy_process   sample.ts:76
     "
   `);
 });
@@ -136,33 +111,31 @@ test('places stand at the right edge', () => {
 test('a plain access is drawn only if it is the one that is wrong', () => {
   expect(picture(recordToy('plain', '00001000011'))).toMatchInlineSnapshot(`
     "
-         CPU0 (open)                                      CPU1 (munmap)
-         -----------                                      -------------
+         CPU0 (open)                       CPU1 (munmap)
+         -----------                       -------------
          toy_open(&toy_table)
       1    atomic_inc(&toy_table.opens)
       2    mutex_lock(&toy_table.lock)
            toy_create(&toy_table)
-      3      kzalloc(sizeof(struct toy_process),
-                 GFP_KERNEL) → 0x881000000000 <-- allocated
-             toy_register(&toy_table, &toy_process)
-      4        rcu_assign_pointer(toy_table.first,
-                   &toy_process)
-      5                                                   rcu_dereference(toy_table.first)
-                                                              → toy_process@0x881000000000
+      3      kzalloc(sizeof(struct toy_process), GFP_KERNEL) → 0x881000000000 <-- allocated
+      4      toy_register(): rcu_assign_pointer(toy_table.first, &toy_process)
+      5                                    rcu_dereference(toy_table.first) → toy_process@0x881000000000
       6      atomic_fetch_add(&toy_table.opens) → 1
              pr_info: no doorbells left
-             toy_unregister(&toy_table)
-      7        rcu_assign_pointer(toy_table.first,
-                   NULL)
+      7      toy_unregister(): rcu_assign_pointer(toy_table.first, NULL)
       8      kfree(toy_process) <-- freed
              return -ENOMEM
       9    mutex_unlock(&toy_table.lock)
            return -ENOMEM
-     10                                                   mutex_lock(&toy_table.other)
-                                                          read toy_process.pages
-                                                          <-- use after free of toy_process
+     10                                    mutex_lock(&toy_table.other)
+                                           read toy_process.pages <-- use after free of toy_process
     "
   `);
+});
+
+test('plain code that is a step of its own is a row of its own', () => {
+  const rows = picture(recordToy('plain', '000011p00001')).split('\n');
+  expect(rows.at(-2)).toMatch(/^ 11 +read toy_process.pages <-- use after free of toy_process$/);
 });
 
 test('both sides of a data race are drawn', () => {
@@ -191,26 +164,21 @@ test('an assertion that fires is a row', () => {
 test('a leak marks the allocation', () => {
   expect(picture(recordToy('leak', '1110000000000'))).toMatchInlineSnapshot(`
     "
-         CPU0 (open)                                      CPU1 (munmap)
-         -----------                                      -------------
-      1                                                   kzalloc(sizeof(struct toy_process),
-                                                              GFP_KERNEL) → 0x882000000000 <-- allocated
-      2                                                   mutex_lock(&toy_table.lock)
-      3                                                   mutex_unlock(&toy_table.lock)
+         CPU0 (open)                CPU1 (munmap)
+         -----------                -------------
+      1                             kzalloc(sizeof(struct toy_process), GFP_KERNEL) → 0x882000000000
+                                    <-- allocated
+      2                             mutex_lock(&toy_table.lock)
+      3                             mutex_unlock(&toy_table.lock)
          toy_open(&toy_table)
       4    atomic_inc(&toy_table.opens)
       5    mutex_lock(&toy_table.lock)
            toy_create(&toy_table)
-      6      kzalloc(sizeof(struct toy_process),
-                 GFP_KERNEL) → 0x881000000000
-             toy_register(&toy_table, &toy_process)
-      7        rcu_assign_pointer(toy_table.first,
-                   &toy_process)
+      6      kzalloc(sizeof(struct toy_process), GFP_KERNEL) → 0x881000000000
+      7      toy_register(): rcu_assign_pointer(toy_table.first, &toy_process)
       8      atomic_fetch_add(&toy_table.opens) → 1
              pr_info: no doorbells left
-             toy_unregister(&toy_table)
-      9        rcu_assign_pointer(toy_table.first,
-                   NULL)
+      9      toy_unregister(): rcu_assign_pointer(toy_table.first, NULL)
      10      kfree(toy_process)
              return -ENOMEM
      11    mutex_unlock(&toy_table.lock)
@@ -344,6 +312,24 @@ test('calls that do nothing but one operation share its row', () => {
          kfd_open(&a)
       1    kfd_lock(): mutex_lock(&a)
       2    kfd_count(): atomic_inc(b)
+    "
+  `);
+});
+
+test('calls whose operations bear their name need no row', () => {
+  const recording = recordingOf(
+    [{ ...one, events: [call('synchronize_srcu')] }],
+    [
+      step(0, one, 'synchronize_srcu(&s): grace period starts'),
+      { ...step(1, one, 'synchronize_srcu(&s): ends'), events: [done('synchronize_srcu')] },
+    ],
+  );
+  expect(picture(recording)).toMatchInlineSnapshot(`
+    "
+         CPU0 (open)
+         -----------
+      1  synchronize_srcu(&s): grace period starts
+      2  synchronize_srcu(&s): ends
     "
   `);
 });

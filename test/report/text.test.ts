@@ -72,30 +72,23 @@ test('a use after free, from the verdict to the line that replays it', () => {
     violation: use after free of toy_process
     as expected
 
-         CPU0 (open)                                      CPU1 (munmap)
-         -----------                                      -------------
+         CPU0 (open)                 CPU1 (munmap)
+         -----------                 -------------
          toy_open(&toy_table)
       1    atomic_inc(&toy_table.opens)
       2    mutex_lock(&toy_table.lock)
            toy_create(&toy_table)
-      3      kzalloc(sizeof(struct toy_process),
-                 GFP_KERNEL) → 0x881000000000 <-- allocated
-             toy_register(&toy_table, &toy_process)
-      4        rcu_assign_pointer(toy_table.first,
-                   &toy_process)
+      3      kzalloc(sizeof(struct toy_process), GFP_KERNEL) → 0x881000000000 <-- allocated
+      4      toy_register(): rcu_assign_pointer(toy_table.first, &toy_process)
       5      atomic_fetch_add(&toy_table.opens) → 1
              pr_info: no doorbells left
-                                                          toy_munmap(&toy_table)
-      6                                                     rcu_dereference(toy_table.first)
-                                                                → toy_process@0x881000000000
-             toy_unregister(&toy_table)
-      7        rcu_assign_pointer(toy_table.first,
-                   NULL)
+                                     toy_munmap(&toy_table)
+      6                                rcu_dereference(toy_table.first) → toy_process@0x881000000000
+      7      toy_unregister(): rcu_assign_pointer(toy_table.first, NULL)
       8      kfree(toy_process) <-- freed
              return -ENOMEM
-                                                            toy_invalidate(&toy_process)
-      9                                                       mutex_lock(&toy_process.lock)
-                                                              <-- use after free of toy_process
+                                       toy_invalidate(&toy_process)
+      9                                  mutex_lock(&toy_process.lock) <-- use after free of toy_process
 
     BUG: use after free of toy_process (24 bytes at 0x881000000000)
     toy_invalidate runs mutex_lock(&toy_process.lock) after toy_process was freed by toy_create
@@ -201,9 +194,9 @@ test('several violations are numbered', () => {
     [...shown, ...shown],
   ).split('\n');
   const title = 'deadlock on toy_table.lock, toy_table.other';
-  expect(lines).toContain(`2 violations: ${title} (2 times)`);
-  expect(lines).toContain(`1 of 2: ${title}`);
-  expect(lines).toContain(`2 of 2: ${title}`);
+  expect(lines).toContain(`2 violations: ${title} (in 2 places)`);
+  expect(lines).toContain(`1 of 2: ${title} in toy_resume`);
+  expect(lines).toContain(`2 of 2: ${title} in toy_resume`);
 });
 
 test('a clean result says what was explored, that it is complete, and what is abstracted', () => {

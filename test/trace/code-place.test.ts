@@ -25,6 +25,15 @@ test('methods of objects and anonymous bodies are bodies too', () => {
   expect(bodyPlace(anonymous)).toBe('file:///a.ts:7:3');
 });
 
+test('the kernel may be of any class', () => {
+  const text = stack(
+    'open (file:///a.ts:6:26)',
+    'open.next (<anonymous>)',
+    'Machine.resume (file:///src/kernel/kernel.ts:480:39)',
+  );
+  expect(bodyPlace(text)).toBe('file:///a.ts:6:26');
+});
+
 test('a generator that the body delegates to is the innermost body', () => {
   const text = stack(
     'shrink (file:///a.ts:10:3)',

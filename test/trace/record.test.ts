@@ -140,6 +140,16 @@ test('a plain field of freed memory is found at the line that touches it', () =>
   expect(lineAt(finding.place)).toBe('toy.pages -= 1;');
 });
 
+test('plain code that is a step of its own is called by what it touches', () => {
+  const recording = recordToy('plain', '000011p00001');
+  expect(recording.steps.at(-1)).toMatchObject({
+    operation: 'read toy_process.pages',
+    result: null,
+  });
+  expect(lineAt(recording.steps.at(-1)?.place ?? null)).toBe('toy.pages -= 1;');
+  expect(only(recording)).toMatchObject({ step: 10, isAtOperation: true });
+});
+
 test('the memory of a finding tells where it was allocated, freed and used', () => {
   const { memory } = only(recordToy('before', '00001100001'));
   expect(memory).toMatchObject({ name: 'toy_process', kind: 'slab', size: 24 });

@@ -13,7 +13,7 @@ import { fn } from '../../src/kernel/call.ts';
 import { prInfo } from '../../src/kernel/choose.ts';
 import { rcuAssignPointer, rcuDereference } from '../../src/kernel/field.ts';
 import { GFP_KERNEL } from '../../src/kernel/gfp.ts';
-import { Kernel } from '../../src/kernel/kernel.ts';
+import { Kernel, PAUSE } from '../../src/kernel/kernel.ts';
 import { mutex, mutexLock, mutexUnlock } from '../../src/kernel/mutex.ts';
 import type { Body } from '../../src/kernel/operation.ts';
 import { allocateStatic, kfree, kzalloc } from '../../src/kernel/slab.ts';
@@ -182,9 +182,13 @@ export const toyLocksScenario: Scenario<Kernel, Table> = {
   },
 };
 
-/** `'001'` → two steps of task 0, one of task 1. */
-export function scheduleOf(tasks: string): Schedule {
-  return { tasks: Array.from(tasks, Number), outcomes: Array.from(tasks, () => 0) };
+/** `'001p'` → two steps of task 0, one of task 1 that pauses before its plain code. */
+function scheduleOf(text: string): Schedule {
+  const steps = text.match(/\dp?/g) ?? [];
+  return {
+    tasks: steps.map((step) => Number(step[0])),
+    outcomes: steps.map((step) => (step.endsWith('p') ? PAUSE : 0)),
+  };
 }
 
 /** Records `toy-unregister` along a schedule like `'0011'`, with all detectors. */
