@@ -127,7 +127,7 @@ export class GracePeriodDomain {
   readonly queueVariable: number;
   isCleanedUp = false;
 
-  private readonly operations: Record<string, Operation<unknown>> = {};
+  private operations: Record<string, Operation<unknown>> | null = null;
   private readonly open: OpenReadSection[] = [];
   /** By task index + 1 (set-up has the index -1); what is not there never happened. */
   private readonly lastUnlock: number[] = [];
@@ -153,6 +153,7 @@ export class GracePeriodDomain {
     label: string,
     build: (domain: GracePeriodDomain, label: string) => T,
   ): T {
+    this.operations ??= {};
     const found = this.operations[label];
     if (found !== undefined) return found as T;
     const operation = build(this, label);

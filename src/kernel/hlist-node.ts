@@ -15,10 +15,11 @@ export abstract class HlistLink extends KernelObject {
   /** The step at which what it points to was published, or -1. */
   targetRelease = -1;
   abstract readonly linkName: 'first' | 'next';
-  private readonly operations: Record<string, Operation<unknown>> = {};
+  private operations: Record<string, Operation<unknown>> | null = null;
 
   /** The operation `label` on this object, made on first use. */
   operation<T extends Operation<unknown>>(label: string, build: (at: this, label: string) => T): T {
+    this.operations ??= {};
     const found = this.operations[label];
     if (found !== undefined) return found as T;
     const operation = build(this, label);
