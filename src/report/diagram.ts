@@ -16,7 +16,7 @@ export interface DiagramOptions {
   /** Letters in a line; at least 60. */
   readonly width?: number;
   readonly style?: Style;
-  /** Whether to show at the right edge where in the code each row is. */
+  /** Whether places in the code stand at the right edge where there is room; yes if left out. */
   readonly hasPlaces?: boolean;
 }
 
@@ -26,12 +26,17 @@ export const DIAGRAM_WIDTH_MIN = 60;
 const COLUMN_COUNT_MAX = 4;
 /** A column that is narrower is not worth having. */
 const COLUMN_WIDTH_MIN = 24;
+/** Places are left out rather than that the columns get less. */
+const WIDTH_BESIDE_PLACES_MIN = 76;
 /** Letters between the deepest beginning of a row and the next column. */
 const TEXT_WIDTH_MIN = 14;
 const GAP = 3;
 /** Step numbers, to the left of the columns. */
 const MARGIN = 5;
+/** Letters for each call, and on a narrow page. */
 const INDENT = 2;
+const INDENT_NARROW = 1;
+const NARROW = 80;
 const MARK = '<-- ';
 
 interface Column {
@@ -58,6 +63,7 @@ class Picture {
   /** Letters for the columns and their gaps. */
   private readonly width: number;
   private readonly placeWidth: number;
+  private readonly indent: number;
   /** Tasks that do something, those with a CPU first. */
   private readonly tasks: readonly number[];
 
@@ -66,8 +72,11 @@ class Picture {
     this.rows = rows;
     this.style = options.style ?? PLAIN;
     const total = Math.max(options.width ?? DIAGRAM_WIDTH_DEFAULT, DIAGRAM_WIDTH_MIN);
+    this.indent = total < NARROW ? INDENT_NARROW : INDENT;
     const places = rows.map((row) => shortPlace(row.place).length);
-    this.placeWidth = options.hasPlaces === true ? Math.max(0, ...places) : 0;
+    const widest = Math.max(0, ...places);
+    const hasRoom = total - MARGIN - widest - 2 >= WIDTH_BESIDE_PLACES_MIN;
+    this.placeWidth = options.hasPlaces !== false && hasRoom ? widest : 0;
     this.width = total - MARGIN - (this.placeWidth === 0 ? 0 : this.placeWidth + 2);
     const present = new Set(rows.map((row) => row.task));
     const order = (task: number): number => recording.tasks[task]?.cpu ?? Infinity;
@@ -128,7 +137,7 @@ class Picture {
   /** Its rows begin well before the next column does. */
   private widthMin(task: number): number {
     const depths = this.rows.filter((row) => row.task === task).map((row) => row.depth);
-    return Math.max(COLUMN_WIDTH_MIN, Math.max(0, ...depths) * INDENT + TEXT_WIDTH_MIN);
+    return Math.max(COLUMN_WIDTH_MIN, Math.max(0, ...depths) * this.indent + TEXT_WIDTH_MIN);
   }
 
   /**
@@ -143,7 +152,7 @@ class Picture {
       for (const part of parts) {
         const mark =
           row.task === last && part.mark !== null ? part.mark.length + MARK.length + 1 : 0;
-        const need = part.depth * INDENT + fullText(part, true).length + mark;
+        const need = part.depth * this.indent + fullText(part, true).length + mark;
         needs.set(row.task, Math.max(needs.get(row.task) ?? 0, need));
       }
     }
@@ -184,12 +193,12 @@ class Picture {
   /** The row with its callers before it, or below each other where there is no room. */
   private split(row: Row, width: number): Row[] {
     const joined = joinedRow(row);
-    const isEnough = joined.depth * INDENT + fullText(joined, true).length <= width;
+    const isEnough = joined.depth * this.indent + fullText(joined, true).length <= width;
     return isEnough ? [joined] : splitRow(row);
   }
 
   private row(row: Row, start: number, width: number, prefix: string): string[] {
-    const indent = Math.min(row.depth * INDENT, Math.floor(width / 2));
+    const indent = Math.min(row.depth * this.indent, Math.floor(width / 2));
     const room = width - indent;
     const full = fullText(row, true);
     const text = full.length <= room ? full : fullText(row, false);

@@ -128,7 +128,7 @@ class TreeBuilder {
       kind: 'operation',
       text: step.operation,
       result: shortResult(step),
-      place: step.place,
+      place: placeOf(step),
       step: step.index,
       mark,
       isWrong: false,
@@ -253,6 +253,12 @@ class TreeBuilder {
       isWrong,
     });
   }
+}
+
+/** Where the step is, in the code that called the kernel's own functions. */
+function placeOf({ stack, place }: RecordedStep): string | null {
+  const caller = stack.findLast((frame) => frame.place?.startsWith('src/kernel/') !== true);
+  return caller?.place ?? place;
 }
 
 /** The address alone where the operation names the struct already. */

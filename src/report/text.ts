@@ -20,7 +20,7 @@ export interface ShownViolation {
 export interface TextOptions {
   readonly width?: number;
   readonly style?: Style;
-  /** Whether pictures show where in the code each row is. */
+  /** Whether pictures show places in the code where there is room; yes if left out. */
   readonly hasPlaces?: boolean;
 }
 

@@ -1,7 +1,10 @@
 /** Breaking long texts into lines. Widths are in letters; every letter is taken to be one wide. */
 
-/** Where a line may end, best first: before an arrow, after a comma, after `(`, at a space, after a dot. */
-const BREAKS = [/ (?=→)/g, /, /g, /\((?=[^)])/g, / /g, /[.:](?=\S)/g] as const;
+/**
+ * Where a line may end, best first: before an arrow, after a comma, after `(`, at a space, after a
+ * dot, within a name.
+ */
+const BREAKS = [/ (?=→)/g, /, /g, /\((?=[^)])/g, / /g, /[.:](?=\S)/g, /_(?=[^_(])/g] as const;
 
 /** Less than this is no line. */
 const LINE_WIDTH_MIN = 8;

@@ -21,6 +21,73 @@ test('a use after free: calls are indented, the life of the object and its use a
     "
          CPU0 (open)                CPU1 (munmap)
          -----------                -------------
+         toy_open(&toy_table)                                                              sample.ts:137
+      1    atomic_inc(&toy_table.opens)                                                    sample.ts:66
+      2    mutex_lock(&toy_table.lock)                                                     sample.ts:67
+           toy_create(&toy_table)                                                          sample.ts:68
+      3      kzalloc(sizeof(struct toy_process), GFP_KERNEL) → 0x881000000000              sample.ts:55
+             <-- allocated
+      4      toy_register(): rcu_assign_pointer(toy_table.first, &toy_process)             sample.ts:38
+                                    toy_munmap(&toy_table)                                 sample.ts:95
+      5                               rcu_dereference(toy_table.first)                     sample.ts:81
+                                          → toy_process@0x881000000000
+                                      toy_invalidate(&toy_process)                         sample.ts:82
+      6                                 mutex_lock(&toy_process.lock)                      sample.ts:74
+      7      atomic_fetch_add(&toy_table.opens) → 1                                        sample.ts:48
+             pr_info: no doorbells left
+      8      toy_unregister(): rcu_assign_pointer(toy_table.first, NULL)                   sample.ts:42
+      9      kfree(toy_process) <-- freed                                                  sample.ts:61
+             return -ENOMEM
+     10    mutex_unlock(&toy_table.lock)                                                   sample.ts:69
+           return -ENOMEM
+     11                                 mutex_unlock(&toy_process.lock)                    sample.ts:76
+                                        <-- use after free of toy_process
+    "
+  `);
+});
+
+test('on a narrow page texts wrap inside their column', () => {
+  expect(picture(FREED, { width: 60 })).toMatchInlineSnapshot(`
+    "
+         CPU0 (open)                CPU1 (munmap)
+         -----------                -------------
+         toy_open(&toy_table)
+      1   atomic_inc(&toy_table.opens)
+      2   mutex_lock(&toy_table.lock)
+          toy_create(&toy_table)
+      3    kzalloc(sizeof(struct toy_process), GFP_KERNEL)
+               → 0x881000000000 <-- allocated
+           toy_register(&toy_table, &toy_process)
+      4     rcu_assign_pointer(toy_table.first, &toy_process)
+                                    toy_munmap(&toy_table)
+      5                              rcu_dereference(
+                                         toy_table.first)
+                                         → toy_process@0x8810000
+                                         00000
+                                     toy_invalidate()
+      6                               mutex_lock(
+                                          &toy_process.lock)
+      7    atomic_fetch_add(&toy_table.opens) → 1
+           pr_info: no doorbells left
+           toy_unregister(&toy_table)
+      8     rcu_assign_pointer(toy_table.first, NULL)
+      9    kfree(toy_process) <-- freed
+           return -ENOMEM
+     10   mutex_unlock(&toy_table.lock)
+          return -ENOMEM
+     11                               mutex_unlock(
+                                          &toy_process.lock)
+                                      <-- use after free of
+                                          toy_process
+    "
+  `);
+});
+
+test('places are left out on demand', () => {
+  expect(picture(FREED, { hasPlaces: false })).toMatchInlineSnapshot(`
+    "
+         CPU0 (open)                CPU1 (munmap)
+         -----------                -------------
          toy_open(&toy_table)
       1    atomic_inc(&toy_table.opens)
       2    mutex_lock(&toy_table.lock)
@@ -44,97 +111,36 @@ test('a use after free: calls are indented, the life of the object and its use a
   `);
 });
 
-test('on a narrow page texts wrap inside their column', () => {
-  expect(picture(FREED, { width: 60 })).toMatchInlineSnapshot(`
-    "
-         CPU0 (open)                CPU1 (munmap)
-         -----------                -------------
-         toy_open(&toy_table)
-      1    atomic_inc(&toy_table.opens)
-      2    mutex_lock(&toy_table.lock)
-           toy_create(&toy_table)
-      3      kzalloc(sizeof(struct toy_process), GFP_KERNEL)
-                 → 0x881000000000 <-- allocated
-             toy_register(&toy_table, &toy_process)
-      4        rcu_assign_pointer(toy_table.first, &toy_process)
-                                    toy_munmap(&toy_table)
-      5                               rcu_dereference(
-                                          toy_table.first)
-                                          → toy_process@0x881000
-                                          000000
-                                      toy_invalidate()
-      6                                 mutex_lock(
-                                            &toy_process.lock)
-      7      atomic_fetch_add(&toy_table.opens) → 1
-             pr_info: no doorbells left
-             toy_unregister(&toy_table)
-      8        rcu_assign_pointer(toy_table.first, NULL)
-      9      kfree(toy_process) <-- freed
-             return -ENOMEM
-     10    mutex_unlock(&toy_table.lock)
-           return -ENOMEM
-     11                                 mutex_unlock(
-                                            &toy_process.lock)
-                                        <-- use after free of
-                                            toy_process
-    "
-  `);
-});
-
-test('places stand at the right edge', () => {
-  expect(picture(FREED, { width: 120, hasPlaces: true })).toMatchInlineSnapshot(`
-    "
-         CPU0 (open)                   CPU1 (munmap)
-         -----------                   -------------
-         toy_open(&toy_table)                                                                                  sample.ts:137
-      1    atomic_inc(&toy_table.opens)                                                                        sample.ts:66
-      2    mutex_lock(&toy_table.lock)                                                                         sample.ts:67
-           toy_create(&toy_table)                                                                              sample.ts:68
-      3      kzalloc(sizeof(struct toy_process), GFP_KERNEL) → 0x881000000000 <-- allocated                    sample.ts:55
-      4      toy_register(): rcu_assign_pointer(toy_table.first, &toy_process)                                 sample.ts:38
-                                       toy_munmap(&toy_table)                                                  sample.ts:95
-      5                                  rcu_dereference(toy_table.first) → toy_process@0x881000000000         sample.ts:81
-                                         toy_invalidate(&toy_process)                                          sample.ts:82
-      6                                    mutex_lock(&toy_process.lock)                                       sample.ts:74
-      7      atomic_fetch_add(&toy_table.opens) → 1                                                            sample.ts:48
-             pr_info: no doorbells left
-      8      toy_unregister(): rcu_assign_pointer(toy_table.first, NULL)                                       sample.ts:42
-      9      kfree(toy_process) <-- freed                                                                      sample.ts:61
-             return -ENOMEM
-     10    mutex_unlock(&toy_table.lock)                                                                       sample.ts:69
-           return -ENOMEM
-     11                                    mutex_unlock(&toy_process.lock) <-- use after free of toy_process   sample.ts:76
-    "
-  `);
-});
-
 test('a plain access is drawn only if it is the one that is wrong', () => {
   expect(picture(recordToy('plain', '00001000011'))).toMatchInlineSnapshot(`
     "
-         CPU0 (open)                       CPU1 (munmap)
-         -----------                       -------------
-         toy_open(&toy_table)
-      1    atomic_inc(&toy_table.opens)
-      2    mutex_lock(&toy_table.lock)
-           toy_create(&toy_table)
-      3      kzalloc(sizeof(struct toy_process), GFP_KERNEL) → 0x881000000000 <-- allocated
-      4      toy_register(): rcu_assign_pointer(toy_table.first, &toy_process)
-      5                                    rcu_dereference(toy_table.first) → toy_process@0x881000000000
-      6      atomic_fetch_add(&toy_table.opens) → 1
+         CPU0 (open)                CPU1 (munmap)
+         -----------                -------------
+         toy_open(&toy_table)                                                              sample.ts:137
+      1    atomic_inc(&toy_table.opens)                                                    sample.ts:66
+      2    mutex_lock(&toy_table.lock)                                                     sample.ts:67
+           toy_create(&toy_table)                                                          sample.ts:68
+      3      kzalloc(sizeof(struct toy_process), GFP_KERNEL) → 0x881000000000              sample.ts:55
+             <-- allocated
+      4      toy_register(): rcu_assign_pointer(toy_table.first, &toy_process)             sample.ts:38
+      5                             rcu_dereference(toy_table.first)                       sample.ts:98
+                                        → toy_process@0x881000000000
+      6      atomic_fetch_add(&toy_table.opens) → 1                                        sample.ts:48
              pr_info: no doorbells left
-      7      toy_unregister(): rcu_assign_pointer(toy_table.first, NULL)
-      8      kfree(toy_process) <-- freed
+      7      toy_unregister(): rcu_assign_pointer(toy_table.first, NULL)                   sample.ts:42
+      8      kfree(toy_process) <-- freed                                                  sample.ts:61
              return -ENOMEM
-      9    mutex_unlock(&toy_table.lock)
+      9    mutex_unlock(&toy_table.lock)                                                   sample.ts:69
            return -ENOMEM
-     10                                    mutex_lock(&toy_table.other)
-                                           read toy_process.pages <-- use after free of toy_process
+     10                             mutex_lock(&toy_table.other)                           sample.ts:87
+                                    read toy_process.pages                                 sample.ts:88
+                                    <-- use after free of toy_process
     "
   `);
 });
 
 test('plain code that is a step of its own is a row of its own', () => {
-  const rows = picture(recordToy('plain', '000011p00001')).split('\n');
+  const rows = picture(recordToy('plain', '000011p00001'), { hasPlaces: false }).split('\n');
   expect(rows.at(-2)).toMatch(/^ 11 +read toy_process.pages <-- use after free of toy_process$/);
 });
 
@@ -143,9 +149,9 @@ test('both sides of a data race are drawn', () => {
     "
          CPU0 (open)            CPU1 (munmap)
          -----------            -------------
-         read toy_table.size
-         write toy_table.size
-                                read toy_table.size <-- data race on toy_table.size
+         read toy_table.size                                                               sample.ts:136
+         write toy_table.size                                                              sample.ts:136
+                                read toy_table.size <-- data race on toy_table.size        sample.ts:102
     "
   `);
 });
@@ -155,8 +161,8 @@ test('an assertion that fires is a row', () => {
     "
          CPU1 (munmap)
          -------------
-      1  atomic_inc(&toy_table.opens)
-         BUG_ON(list_empty(&toy_table)) <-- BUG: list_empty(&toy_table)
+      1  atomic_inc(&toy_table.opens)                                                      sample.ts:108
+         BUG_ON(list_empty(&toy_table)) <-- BUG: list_empty(&toy_table)                    sample.ts:109
     "
   `);
 });
@@ -166,22 +172,22 @@ test('a leak marks the allocation', () => {
     "
          CPU0 (open)                CPU1 (munmap)
          -----------                -------------
-      1                             kzalloc(sizeof(struct toy_process), GFP_KERNEL) → 0x882000000000
-                                    <-- allocated
-      2                             mutex_lock(&toy_table.lock)
-      3                             mutex_unlock(&toy_table.lock)
-         toy_open(&toy_table)
-      4    atomic_inc(&toy_table.opens)
-      5    mutex_lock(&toy_table.lock)
-           toy_create(&toy_table)
-      6      kzalloc(sizeof(struct toy_process), GFP_KERNEL) → 0x881000000000
-      7      toy_register(): rcu_assign_pointer(toy_table.first, &toy_process)
-      8      atomic_fetch_add(&toy_table.opens) → 1
+      1                             kzalloc(sizeof(struct toy_process), GFP_KERNEL)        sample.ts:112
+                                        → 0x882000000000 <-- allocated
+      2                             mutex_lock(&toy_table.lock)                            sample.ts:114
+      3                             mutex_unlock(&toy_table.lock)                          sample.ts:115
+         toy_open(&toy_table)                                                              sample.ts:137
+      4    atomic_inc(&toy_table.opens)                                                    sample.ts:66
+      5    mutex_lock(&toy_table.lock)                                                     sample.ts:67
+           toy_create(&toy_table)                                                          sample.ts:68
+      6      kzalloc(sizeof(struct toy_process), GFP_KERNEL) → 0x881000000000              sample.ts:55
+      7      toy_register(): rcu_assign_pointer(toy_table.first, &toy_process)             sample.ts:38
+      8      atomic_fetch_add(&toy_table.opens) → 1                                        sample.ts:48
              pr_info: no doorbells left
-      9      toy_unregister(): rcu_assign_pointer(toy_table.first, NULL)
-     10      kfree(toy_process)
+      9      toy_unregister(): rcu_assign_pointer(toy_table.first, NULL)                   sample.ts:42
+     10      kfree(toy_process)                                                            sample.ts:61
              return -ENOMEM
-     11    mutex_unlock(&toy_table.lock)
+     11    mutex_unlock(&toy_table.lock)                                                   sample.ts:69
            return -ENOMEM
     "
   `);
@@ -190,14 +196,14 @@ test('a leak marks the allocation', () => {
 test('a deadlock ends with what each task waits for', () => {
   expect(picture(recordLocks('01'))).toMatchInlineSnapshot(`
     "
-         CPU0 (suspend)                   resume
-         --------------                   ------
-         toy_suspend(&toy_table)
-      1    mutex_lock(&toy_table.lock)
-                                          toy_resume(&toy_table)
-      2                                     mutex_lock(&toy_table.other)
-           mutex_lock(&toy_table.other) <-- waits for resume
-                                            mutex_lock(&toy_table.lock) <-- waits for suspend
+         CPU0 (suspend)               resume
+         --------------               ------
+         toy_suspend(&toy_table)                                                           sample.ts:174
+      1    mutex_lock(&toy_table.lock)                                                     sample.ts:153
+                                      toy_resume(&toy_table)                               sample.ts:179
+      2                                 mutex_lock(&toy_table.other)                       sample.ts:153
+           mutex_lock(&toy_table.other) <-- waits for resume                               sample.ts:154
+                                        mutex_lock(&toy_table.lock) <-- waits for suspend  sample.ts:154
     "
   `);
 });
@@ -209,10 +215,20 @@ test('emphasis goes through the style and does not move anything', () => {
     green: (text: string) => `<g>${text}</g>`,
     dim: (text: string) => `<d>${text}</d>`,
   };
-  const styled = picture(FREED, { style, hasPlaces: true });
+  const styled = picture(FREED, { style });
   expect(styled).toContain('<r><-- use after free of toy_process</r>');
   const plain = styled.replaceAll(/<\/?[brgd]>/g, '').replaceAll(/ +$/gm, '');
-  expect(plain).toBe(picture(FREED, { hasPlaces: true }));
+  expect(plain).toBe(picture(FREED));
+});
+
+test('a place inside the kernel is left for that of its caller', () => {
+  const self = task(0, 'open', 0);
+  const stack = [
+    { function: 'kfd_open', place: 'src/drivers/kfd.ts:7' },
+    { function: 'synchronize_srcu', place: 'src/kernel/srcu.ts:90' },
+  ];
+  const inside = { ...step(0, self, 'synchronize_srcu(&s): ends'), stack, place: stack[1]!.place };
+  expect(picture(recordingOf([self], [inside]))).toContain('  kfd.ts:7');
 });
 
 test('no line is longer than the page, unless a word is', () => {

@@ -72,23 +72,26 @@ test('a use after free, from the verdict to the line that replays it', () => {
     violation: use after free of toy_process
     as expected
 
-         CPU0 (open)                 CPU1 (munmap)
-         -----------                 -------------
-         toy_open(&toy_table)
-      1    atomic_inc(&toy_table.opens)
-      2    mutex_lock(&toy_table.lock)
-           toy_create(&toy_table)
-      3      kzalloc(sizeof(struct toy_process), GFP_KERNEL) → 0x881000000000 <-- allocated
-      4      toy_register(): rcu_assign_pointer(toy_table.first, &toy_process)
-      5      atomic_fetch_add(&toy_table.opens) → 1
+         CPU0 (open)                CPU1 (munmap)
+         -----------                -------------
+         toy_open(&toy_table)                                                              sample.ts:137
+      1    atomic_inc(&toy_table.opens)                                                    sample.ts:66
+      2    mutex_lock(&toy_table.lock)                                                     sample.ts:67
+           toy_create(&toy_table)                                                          sample.ts:68
+      3      kzalloc(sizeof(struct toy_process), GFP_KERNEL) → 0x881000000000              sample.ts:55
+             <-- allocated
+      4      toy_register(): rcu_assign_pointer(toy_table.first, &toy_process)             sample.ts:38
+      5      atomic_fetch_add(&toy_table.opens) → 1                                        sample.ts:48
              pr_info: no doorbells left
-                                     toy_munmap(&toy_table)
-      6                                rcu_dereference(toy_table.first) → toy_process@0x881000000000
-      7      toy_unregister(): rcu_assign_pointer(toy_table.first, NULL)
-      8      kfree(toy_process) <-- freed
+                                    toy_munmap(&toy_table)                                 sample.ts:95
+      6                               rcu_dereference(toy_table.first)                     sample.ts:81
+                                          → toy_process@0x881000000000
+      7      toy_unregister(): rcu_assign_pointer(toy_table.first, NULL)                   sample.ts:42
+      8      kfree(toy_process) <-- freed                                                  sample.ts:61
              return -ENOMEM
-                                       toy_invalidate(&toy_process)
-      9                                  mutex_lock(&toy_process.lock) <-- use after free of toy_process
+                                      toy_invalidate(&toy_process)                         sample.ts:82
+      9                                 mutex_lock(&toy_process.lock)                      sample.ts:74
+                                        <-- use after free of toy_process
 
     BUG: use after free of toy_process (24 bytes at 0x881000000000)
     toy_invalidate runs mutex_lock(&toy_process.lock) after toy_process was freed by toy_create
@@ -125,14 +128,14 @@ test('a deadlock, with who waits for whom', () => {
     violation: deadlock on toy_table.lock, toy_table.other
     as expected
 
-         CPU0 (suspend)                   resume
-         --------------                   ------
-         toy_suspend(&toy_table)
-      1    mutex_lock(&toy_table.lock)
-                                          toy_resume(&toy_table)
-      2                                     mutex_lock(&toy_table.other)
-           mutex_lock(&toy_table.other) <-- waits for resume
-                                            mutex_lock(&toy_table.lock) <-- waits for suspend
+         CPU0 (suspend)               resume
+         --------------               ------
+         toy_suspend(&toy_table)                                                           sample.ts:174
+      1    mutex_lock(&toy_table.lock)                                                     sample.ts:153
+                                      toy_resume(&toy_table)                               sample.ts:179
+      2                                 mutex_lock(&toy_table.other)                       sample.ts:153
+           mutex_lock(&toy_table.other) <-- waits for resume                               sample.ts:154
+                                        mutex_lock(&toy_table.lock) <-- waits for suspend  sample.ts:154
 
     BUG: deadlock on toy_table.lock, toy_table.other
     resume waits for toy_table.lock held by suspend, which waits for toy_table.other held by resume
@@ -165,9 +168,9 @@ test('a data race has both sides', () => {
 
          CPU0 (open)            CPU1 (munmap)
          -----------            -------------
-         read toy_table.size
-         write toy_table.size
-                                read toy_table.size <-- data race on toy_table.size
+         read toy_table.size                                                               sample.ts:136
+         write toy_table.size                                                              sample.ts:136
+                                read toy_table.size <-- data race on toy_table.size        sample.ts:102
 
     BUG: data race on toy_table.size
     toy_table.size: nothing orders the plain read by munmap with the plain write by open
