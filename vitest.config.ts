@@ -15,6 +15,8 @@ export default defineConfig({
     // `npm test` runs what is in test/; `npx vitest run name.test.ts` also finds one's own.
     include: ['**/*.test.ts'],
     exclude: [...configDefaults.exclude, 'dist/**'],
+    // The package itself is taken as Node takes it, not transformed.
+    server: { deps: { external: [/\/dist\//] } },
     testTimeout: 120_000,
   },
 });

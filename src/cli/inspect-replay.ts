@@ -19,9 +19,9 @@ export async function inspectReplay(token: string, file: string | null): Promise
   openInspector();
   writeNote(
     [
-      `mmulab: waiting for a debugger at ${inspector.url() ?? 'no address'}`,
-      '  Chrome: chrome://inspect. VS Code: "Attach to Node Process". Terminal: node inspect -p ' +
-        String(process.pid),
+      `mmulab: waiting for a debugger at ${inspector.url() ?? ''}`,
+      '  Chrome: chrome://inspect. VS Code: "Attach to Node Process". Terminal: node inspect ' +
+        new URL(inspector.url() ?? '').host,
       '  It stops before the first step; set breakpoints in the driver file, then continue.',
     ].join('\n'),
   );

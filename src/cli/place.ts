@@ -8,7 +8,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { SourceMap } from 'node:module';
 import { relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { PACKAGE_ROOT } from './resolve-import.ts';
 
 const DIST = `${PACKAGE_ROOT}dist/`;
@@ -31,13 +31,28 @@ function mapOf(url: string): SourceMap | null {
   return map;
 }
 
+interface Location {
+  readonly url: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+/** Takes `file:///…:line:column` apart; test runners write `/…:line:column`. */
+function parse(raw: string): Location | null {
+  const match = /^(file:.*?|\/.*?|[A-Za-z]:[\\/].*?):(\d+)(?::(\d+))?$/.exec(raw);
+  if (match === null) return null;
+  const [, file = '', line, column = 1] = match;
+  const url = file.startsWith('file:') ? file : pathToFileURL(file).href;
+  return { url, line: Number(line), column: Number(column) };
+}
+
 /** `file:///…/dist/mm/exit.js:41:7` → `src/mm/exit.ts:38`; a user's → `driver.ts:12`; else null. */
 export function resolvePlace(raw: string): string | null {
-  const match = /^(file:.*?):(\d+)(?::(\d+))?$/.exec(raw);
-  if (match === null) return null;
-  const [, url = '', line = '1', column = '1'] = match;
+  const location = parse(raw);
+  if (location === null) return null;
+  const { url, line, column } = location;
   if (!url.startsWith(DIST)) return `${displayPath(fileURLToPath(url))}:${line}`;
-  const entry = mapOf(url)?.findEntry(Number(line) - 1, Number(column) - 1);
+  const entry = mapOf(url)?.findEntry(line - 1, column - 1);
   if (entry === undefined || !('originalLine' in entry)) return null;
   const file = url.slice(DIST.length).replace(/\.js$/, '.ts');
   return `src/${file}:${entry.originalLine + 1}`;
@@ -53,7 +68,7 @@ export function displayPath(path: string): string {
 export function placesOfStack(stack: string): string[] {
   const found: string[] = [];
   for (const line of stack.split('\n')) {
-    const match = /(file:\/\/[^()\s]+:\d+(?::\d+)?)\)?$/.exec(line);
+    const match = /((?:file:\/\/|\/|[A-Za-z]:[\\/])[^()\s]+:\d+(?::\d+)?)\)?$/.exec(line);
     if (match !== null) found.push(match[1] as string);
   }
   return found;
@@ -61,12 +76,26 @@ export function placesOfStack(stack: string): string[] {
 
 /** Whether a raw place is code under test, rather than the engine, the checker or Node. */
 export function isModelCode(raw: string): boolean {
-  if (!raw.startsWith('file:')) return false;
-  return !raw.startsWith(DIST) || !ENGINE.test(raw.slice(DIST.length));
+  const url = parse(raw)?.url;
+  if (url === undefined) return false;
+  return !url.startsWith(DIST) || !ENGINE.test(url.slice(DIST.length));
 }
 
-/** Where in the code under test a stack leads, as people read it, or null. */
+/** Where in a user's own files a stack leads, as people read it, or null. */
+export function userPlace(stack: string): string | null {
+  const raw = placesOfStack(stack).find((place) => isUserCode(place));
+  return raw === undefined ? null : resolvePlace(raw);
+}
+
+/** As {@link userPlace}, or else where in our drivers and scenarios it leads, or null. */
 export function modelPlace(stack: string): string | null {
+  const user = userPlace(stack);
+  if (user !== null) return user;
   const raw = placesOfStack(stack).find((place) => isModelCode(place));
   return raw === undefined ? null : resolvePlace(raw);
+}
+
+function isUserCode(raw: string): boolean {
+  const url = parse(raw)?.url;
+  return url !== undefined && !url.startsWith(DIST) && !url.includes('/node_modules/');
 }

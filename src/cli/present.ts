@@ -33,13 +33,16 @@ interface Presented {
 
 /** A result, as text or as a part of the JSON document. */
 export function presentCheck(result: VariantResult, origin: Origin, view: View): Presented {
-  const shown = result.violations.map((violation) => show(violation, origin));
+  const drawn = view.isBrief ? result.violations.slice(0, 1) : result.violations;
+  const shown = drawn.map((violation) => show(violation, origin));
   if (view.isJson) return { text: '', json: jsonDocument([{ result, shown }]).results[0] };
-  const text = describeResult(result, shown, {
-    width: view.columns,
-    style: view.hasColor ? TERMINAL : PLAIN,
-  });
-  return { text: `${text}\n`, json: null };
+  const style = view.hasColor ? TERMINAL : PLAIN;
+  const lines = [describeResult(result, shown, { width: view.columns, style })];
+  if (drawn.length < result.violations.length) {
+    const { name } = origin.scenario;
+    lines.push(style.dim(`All pictures: npx mmulab check ${name} --variant ${origin.variant}`));
+  }
+  return { text: `${lines.join('\n')}\n`, json: null };
 }
 
 function show(violation: Violation, origin: Origin): ShownViolation {

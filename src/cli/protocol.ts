@@ -12,6 +12,8 @@ export interface View {
   readonly isJson: boolean;
   readonly hasColor: boolean;
   readonly columns: number;
+  /** Draws only the first violation of a variant, and says how to see the others. */
+  readonly isBrief: boolean;
 }
 
 /** Which variants: all of them, one by its name, or the two that show a bug and that it is fixed. */

@@ -18,7 +18,7 @@ import {
 import { findHang, type Hang } from './hang.ts';
 import { columns, ProgressLine, writeNote } from './output.ts';
 import { errorText, internalErrorText } from './error-text.ts';
-import { modelPlace, resolvePlace } from './place.ts';
+import { resolvePlace, userPlace } from './place.ts';
 import type { Message, Request, WorkerInput } from './protocol.ts';
 
 const TICK_MS = 250;
@@ -147,7 +147,7 @@ class Supervisor {
       );
       return;
     }
-    const place = modelPlace(error.stack ?? '');
+    const place = userPlace(error.stack ?? '');
     if (place === null) {
       this.exitCodes.push(EXIT_INTERNAL);
       writeNote(internalErrorText(error));

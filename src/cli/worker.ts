@@ -16,7 +16,7 @@ import { Guard } from './guard.ts';
 import { loadScenarios } from './load-file.ts';
 import { locate } from './locate.ts';
 import { Lookout } from './lookout.ts';
-import { displayPath, modelPlace } from './place.ts';
+import { displayPath, userPlace } from './place.ts';
 import { presentCheck, presentReplay, type Origin } from './present.ts';
 import type {
   CheckRequest,
@@ -59,7 +59,7 @@ function asUsageError(error: unknown): UsageError | null {
   if (error instanceof UsageError) return error;
   if (error instanceof InternalError) return null;
   // Set-up, `finally` and the like: code of the user that no task runs.
-  const place = error instanceof Error ? modelPlace(error.stack ?? '') : null;
+  const place = error instanceof Error ? userPlace(error.stack ?? '') : null;
   if (place === null) return null;
   return new UsageError('MN201', `set-up or 'finally' threw ${String(error)}`, place);
 }

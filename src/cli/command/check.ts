@@ -63,7 +63,12 @@ async function checkOnce(
       stepCountMax: options.maxSteps ?? null,
       executionCountMax: options.maxExecutions ?? null,
       secondsMax: options.timeout ?? null,
-      view: { isJson, hasColor: !isJson && hasColor(process.stdout), columns: columns() },
+      view: {
+        isJson,
+        hasColor: !isJson && hasColor(process.stdout),
+        columns: columns(),
+        isBrief: false,
+      },
     };
     const outcome = await runInWorker(request, writeResult, signal);
     outcomes.push(outcome);

@@ -15,7 +15,12 @@ export async function demo({ args }: Invocation): Promise<number> {
       stepCountMax: null,
       executionCountMax: null,
       secondsMax: null,
-      view: { isJson: false, hasColor: hasColor(process.stdout), columns: columns() },
+      view: {
+        isJson: false,
+        hasColor: hasColor(process.stdout),
+        columns: columns(),
+        isBrief: true,
+      },
     },
     writeResult,
   );

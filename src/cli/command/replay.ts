@@ -15,7 +15,12 @@ export async function replay({ args, options }: Invocation): Promise<number> {
       kind: 'replay',
       token,
       file,
-      view: { isJson, hasColor: !isJson && hasColor(process.stdout), columns: columns() },
+      view: {
+        isJson,
+        hasColor: !isJson && hasColor(process.stdout),
+        columns: columns(),
+        isBrief: false,
+      },
     },
     writeResult,
   );
