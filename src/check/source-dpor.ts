@@ -87,8 +87,8 @@ export interface Node {
   since: number[];
   /** PAUSE if the plain code behind the operation is a step of its own, otherwise 0. */
   pause: number;
-  /** What sleeping tasks would touch, where that cannot be asked in advance. */
-  slept: (readonly Access[] | undefined)[];
+  /** For each sleeping task what its step touched when it was taken, however it turned out. */
+  slept: (readonly Access[])[];
 }
 
 export class SourceDpor {
@@ -256,16 +256,16 @@ export class SourceDpor {
     return node;
   }
 
-  /** Which of the tasks that sleep at `node` still sleep after its step. */
+  /**
+   * Which of the tasks that sleep at `node` still sleep after its step: those whose own step, when it
+   * was taken, touched nothing that this one depends on. What it would touch now must not be asked:
+   * it may be less, just because of this step.
+   */
   protected sleepBelow(node: Node): number {
     let still = 0;
-    const own: Access[] = [];
-    for (const task of this.kernel.tasks) {
-      if ((node.sleep & (1 << task.index)) === 0 || task.pending === null) continue;
-      own.length = 0;
-      this.kernel.footprint(task, own);
-      if (task.pending === PLAIN_CODE) own.push(...(node.slept[task.index] ?? []));
-      if (!doConflict(own, node.footprint)) still |= 1 << task.index;
+    for (let task = 0; task < this.kernel.tasks.length; task += 1) {
+      if ((node.sleep & (1 << task)) === 0) continue;
+      if (!doConflict(node.slept[task] as readonly Access[], node.footprint)) still |= 1 << task;
     }
     return still;
   }
@@ -362,12 +362,15 @@ export class SourceDpor {
    */
   protected withHolds(first: number, node: Node, row: Int32Array): number[] | null {
     const group = [first];
+    const { cpu } = this.kernel.tasks[node.task] as Task;
+    const holds = cpu.isShared ? [...cpu.pastExclusions] : [];
+    for (const [at, since] of node.since.entries()) holds.push([since, node.after[at] as number]);
     for (let count = 0; count < group.length;) {
       count = group.length;
-      for (const [at, since] of node.since.entries()) {
-        if (since < 0 || group.some((step) => step === since || this.isBefore(step, since)))
+      for (const [since, end] of holds) {
+        if (since < 0 || group.some((step) => step === since || this.isBefore(step, since))) {
           continue;
-        const end = node.after[at] as number;
+        }
         if (end < 0 || group.some((step) => step === end || this.isBefore(step, end))) {
           if ((row[(this.nodes[since] as Node).task] as number) > since) return null;
           group.push(since);
@@ -482,13 +485,14 @@ export class SourceDpor {
   }
 
   private advance(node: Node): boolean {
+    const before = node.outcome > 0 ? (node.slept[node.task] as readonly Access[]) : [];
+    node.slept[node.task] = [...before, ...node.footprint];
     if (node.outcome + 1 < node.arity) {
       node.outcome += 1;
       return true;
     }
     node.done |= 1 << node.task;
     node.sleep |= 1 << node.task;
-    node.slept[node.task] = node.footprint.slice();
     const open = node.backtrack & ~node.done & ~node.sleep;
     if (open === 0) return false;
     node.task = 31 - Math.clz32(open & -open);

@@ -29,6 +29,8 @@ export class Cpu {
   lastRelease = -1;
   /** The step at which that exclusion began, or -1. */
   lastReleaseSince = -1;
+  /** All exclusions that are over, from the step that began each to the one that ended it. */
+  readonly pastExclusions: (readonly [since: number, end: number])[] = [];
   private readonly acquireSteps: number[] = [];
   /** The step at which interrupts were last turned on, or -1. */
   lastIrqsOn = -1;
@@ -90,5 +92,6 @@ export class Cpu {
     this.holders.splice(at, 1);
     this.lastReleaseSince = this.acquireSteps.splice(at, 1)[0] ?? -1;
     this.lastRelease = step;
+    this.pastExclusions.push([this.lastReleaseSince, step]);
   }
 }
