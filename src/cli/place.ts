@@ -68,7 +68,7 @@ export function displayPath(path: string): string {
 export function placesOfStack(stack: string): string[] {
   const found: string[] = [];
   for (const line of stack.split('\n')) {
-    const match = /((?:file:\/\/|\/|[A-Za-z]:[\\/])[^()\s]+:\d+(?::\d+)?)\)?$/.exec(line);
+    const match = /[\s(]((?:file:\/\/|\/|[A-Za-z]:[\\/])[^()\s]+:\d+(?::\d+)?)\)?$/.exec(line);
     if (match !== null) found.push(match[1] as string);
   }
   return found;
