@@ -6,10 +6,11 @@ import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import type { Program } from '../../../src/check/program.ts';
 import type { ExploreOptions, SourceDpor } from '../../../src/check/source-dpor.ts';
+import { PAUSE } from '../../../src/kernel/kernel.ts';
 import { setRunning } from '../../../src/kernel/running.ts';
 import { Misuse } from './kind/kind.ts';
 import { Machine } from './machine.ts';
-import { forMachine, onKernel, type FuzzProgram } from './program.ts';
+import { forMachine, MEMORY_NAME, onKernel, type FuzzProgram } from './program.ts';
 
 /** An explorer, as SourceDpor is one. */
 export type ExplorerClass = new (program: Program, options?: ExploreOptions) => SourceDpor;
@@ -137,10 +138,12 @@ export function explore(
   const explorer = new Explorer(subject, {
     stepCountMax: 100,
     executionCountMax: 10 * all.interleavings + 100,
+    ...(program.isVisible ? { visibleMemory: new Set([MEMORY_NAME]) } : {}),
     onExecution({ kernel, schedule }) {
       const machine = new Machine(definition);
       for (const [at, task] of schedule.tasks.entries()) {
-        if (machine.take(taskOf(kernel, task), schedule.outcomes[at] ?? 0)) continue;
+        const outcomeOfStep = (schedule.outcomes[at] ?? 0) & ~PAUSE;
+        if (machine.take(taskOf(kernel, task), outcomeOfStep)) continue;
         blame(
           `the kernel takes a step that cannot be taken: step ${at} of ${schedule.tasks.join(' ')}`,
         );

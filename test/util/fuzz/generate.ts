@@ -57,10 +57,12 @@ interface Held {
 class Generator {
   private readonly random: RandomGenerator;
   private readonly objects: readonly Kind[];
+  private readonly isVisible: boolean;
 
   constructor(seed: number) {
     this.random = xoroshiro128plus(scrambled(seed));
     this.objects = this.pick(OBJECT_SETS);
+    this.isVisible = this.objects.includes(FIELD) && this.isLucky(20);
   }
 
   program(): FuzzProgram {
@@ -71,7 +73,8 @@ class Generator {
       const starter = tasks[this.from(0, task - 1)] as Statement[];
       starter.splice(this.from(0, starter.length), 0, { kind: 'start', task });
     }
-    return { objects: this.objects, tasks, cpus: this.cpus(tasks.length) };
+    const { objects, isVisible } = this;
+    return { objects, tasks, cpus: this.cpus(tasks.length), isVisible };
   }
 
   /** CPUs that tasks share; most often where it matters. */
@@ -91,7 +94,8 @@ class Generator {
     for (let tries = 0; tries < 10; tries += 1) {
       const at = this.from(0, lengths.length - 1);
       lengths[at] = (lengths[at] as number) + 1;
-      if (orderCount(lengths) > orderCountMax || (lengths[at] as number) > 8) {
+      const stepCounts = this.isVisible ? lengths.map((length) => 2 * length) : lengths;
+      if (orderCount(stepCounts) > orderCountMax || (lengths[at] as number) > 8) {
         lengths[at] = (lengths[at] as number) - 1;
       }
     }
@@ -135,6 +139,11 @@ class Generator {
   ): number {
     const kind = this.objects[object] as Kind;
     const { statements, left, depth, held } = at;
+    if (this.isVisible && kind === FIELD && this.isLucky(60)) {
+      statements.push(this.plainAccess(object));
+      // It mostly belongs to a step that was counted.
+      return this.isLucky(50) ? left : left - 1;
+    }
     // With one step left there would be none to let go in, which is a program too, but a rare one.
     const isRefused = kind.acquisitions.length === 0 || this.isLucky(left > 1 ? 12 : 70);
     if (isRefused && kind.operations.length === 0) return left - 1;
@@ -157,6 +166,11 @@ class Generator {
     }
     statements.push(this.branch(Math.max(rest, 0), depth, [taken], takenWhen));
     return 0;
+  }
+
+  private plainAccess(object: number): Statement {
+    if (this.isLucky(50)) return { kind: 'load', object };
+    return { kind: 'store', object, argument: this.argument() };
   }
 
   /** A conditional whose `inside` holds what is in `held`. */

@@ -93,6 +93,9 @@ export type Instruction =
   | { readonly kind: 'unless'; readonly value: number; readonly target: number }
   /** Ends the task if its register holds `value`. */
   | { readonly kind: 'bug'; readonly value: number }
+  /** Plain accesses of an object; the program must be one that pauses. */
+  | { readonly kind: 'load'; readonly object: number }
+  | { readonly kind: 'store'; readonly object: number; readonly argument: number }
   | { readonly kind: 'jump'; readonly target: number };
 
 /** A program as the machine takes it. */
@@ -102,6 +105,8 @@ export interface MachineProgram {
   readonly objects: readonly ObjectDefinition[];
   /** For each task the CPU that it may share with others, or null for one of its own. */
   readonly cpus: readonly (number | null)[];
+  /** True if what a task does between two operations is a step of its own. */
+  readonly pauses: boolean;
 }
 
 type StepInstruction = Extract<Instruction, { kind: 'step' }>;
@@ -143,6 +148,11 @@ export class Machine {
   readonly positions: number[];
   /** For each task, how deep it has preemption off: it then shuts out the others of its CPU. */
   private readonly preempt: number[];
+  /** Bit mask of the tasks whose next step is what they do before their next operation. */
+  private paused = 0;
+  /** What plain accesses have touched since they were last asked for. */
+  private plainReads = 0;
+  private plainWrites = 0;
   readonly events: Event[] = [];
   /** For each event the earlier events that it comes after, itself left out: bit mask. */
   readonly before: number[] = [];
@@ -174,6 +184,7 @@ export class Machine {
 
   /** In how many ways the task can go on: 0 if it has ended or must wait. */
   choices(task: number): number {
+    if ((this.paused & (1 << task)) !== 0) return this.isShutOut(task) ? 0 : 1;
     const pending = this.pending(task);
     if (pending === null || this.isShutOut(task)) return 0;
     const view = this.view(task, pending, 0);
@@ -190,12 +201,12 @@ export class Machine {
   }
 
   /** What a step touches of the task's CPU, if it shares one: shutting out others is a write. */
-  private cpuTouched(task: number, step: StepDefinition): Touched {
+  private cpuTouched(task: number, disablesPreemption: boolean): Touched {
     const { cpus } = this.program;
     const cpu = cpus[task] ?? null;
     const isShared = cpu !== null && cpus.some((other, at) => other === cpu && at !== task);
     const aspect = isShared ? 1 << (CPU_ASPECT + cpu) : 0;
-    const isAlone = (this.preempt[task] as number) > 0 || step.disablesPreemption === true;
+    const isAlone = (this.preempt[task] as number) > 0 || disablesPreemption;
     return { reads: 0, writes: isAlone ? aspect : 0, commutes: isAlone ? 0 : aspect };
   }
 
@@ -213,21 +224,23 @@ export class Machine {
 
   /** Takes the task's next step; false, and nothing done, if it cannot be taken. */
   take(task: number, outcome: number): boolean {
-    const pending = this.pending(task);
-    if (pending === null || outcome >= this.choices(task)) return false;
-    const effect = pending.step.take(this.view(task, pending, outcome)) as Effect;
-    const shift = pending.object * ASPECTS_PER_OBJECT;
-    const cpu = this.cpuTouched(task, pending.step);
-    const event: Event = {
-      task,
-      outcome,
-      reads: (effect.reads ?? 0) << shift,
-      writes: ((effect.writes ?? 0) << shift) | cpu.writes,
-      commutes: ((effect.commutes ?? 0) << shift) | cpu.commutes,
-      after: effect.after ?? 0,
-    };
+    if (outcome >= this.choices(task)) return false;
+    this.plainReads = 0;
+    this.plainWrites = 0;
+    const event =
+      (this.paused & (1 << task)) === 0
+        ? this.operate(task, outcome, this.pending(task) as StepInstruction)
+        : this.goOn(task);
     this.before.push(this.eventsBefore(event));
     this.events.push(event);
+    return true;
+  }
+
+  /** The step of an operation, and, if the task does not pause, what it does after it. */
+  private operate(task: number, outcome: number, pending: StepInstruction): Event {
+    const effect = pending.step.take(this.view(task, pending, outcome)) as Effect;
+    const shift = pending.object * ASPECTS_PER_OBJECT;
+    const cpu = this.cpuTouched(task, pending.step.disablesPreemption === true);
     if (effect.value !== undefined) this.values[pending.object] = effect.value;
     if (effect.result !== undefined) this.registers[task] = effect.result;
     if (effect.signals === true) {
@@ -236,13 +249,37 @@ export class Machine {
     }
     this.preempt[task] = (this.preempt[task] as number) + (effect.preempt ?? 0);
     if (pending.starts !== undefined) {
-      this.startedBy[pending.starts] = this.events.length - 1;
+      this.startedBy[pending.starts] = this.events.length;
       this.positions[pending.starts] = 0;
       this.runForward(pending.starts);
     }
     this.positions[task] = (this.positions[task] as number) + 1;
+    if (this.program.pauses) this.paused |= 1 << task;
+    else this.runForward(task);
+    return {
+      task,
+      outcome,
+      reads: ((effect.reads ?? 0) << shift) | this.plainReads,
+      writes: ((effect.writes ?? 0) << shift) | this.plainWrites | cpu.writes,
+      commutes: ((effect.commutes ?? 0) << shift) | cpu.commutes,
+      after: effect.after ?? 0,
+    };
+  }
+
+  /** The step of what a task does between two operations. */
+  private goOn(task: number): Event {
+    const { writes, commutes } = this.cpuTouched(task, false);
+    this.paused &= ~(1 << task);
     this.runForward(task);
-    return true;
+    const { plainReads, plainWrites } = this;
+    return {
+      task,
+      outcome: 0,
+      reads: plainReads,
+      writes: writes | plainWrites,
+      commutes,
+      after: 0,
+    };
   }
 
   /** Which of the events so far come before a new one. */
@@ -260,7 +297,7 @@ export class Machine {
     return before;
   }
 
-  /** Runs the task's jumps, which nobody sees, up to its next step or its end. */
+  /** Runs what the task does by itself, up to its next operation or its end. */
   private runForward(task: number): void {
     const code = this.code[task] as readonly Instruction[];
     for (;;) {
@@ -271,19 +308,26 @@ export class Machine {
         this.preempt[task] = 0;
         return;
       }
-      if (instruction.kind === 'bug') {
-        this.positions[task] = this.registers[task] === instruction.value ? code.length : at + 1;
-        if (this.registers[task] === instruction.value) return;
-        continue;
-      }
+      const register = this.registers[task] as number;
+      let next = at + 1;
       if (instruction.kind === 'step') {
         const isSkipped = instruction.step.isSkipped?.(this.view(task, instruction, 0)) ?? false;
         if (!isSkipped) return;
-        this.positions[task] = at + 1;
-        continue;
+      } else if (instruction.kind === 'bug') {
+        if (register === instruction.value) {
+          this.positions[task] = code.length;
+          return;
+        }
+      } else if (instruction.kind === 'load') {
+        this.plainReads |= 1 << (instruction.object * ASPECTS_PER_OBJECT);
+        this.registers[task] = this.values[instruction.object] as number;
+      } else if (instruction.kind === 'store') {
+        this.plainWrites |= 1 << (instruction.object * ASPECTS_PER_OBJECT);
+        this.values[instruction.object] = operandOf(register, instruction.argument);
+      } else if (instruction.kind === 'jump' || register !== instruction.value) {
+        next = instruction.target;
       }
-      const isTaken = instruction.kind === 'jump' || this.registers[task] !== instruction.value;
-      this.positions[task] = isTaken ? instruction.target : at + 1;
+      this.positions[task] = next;
     }
   }
 
@@ -291,7 +335,8 @@ export class Machine {
   outcome(): string {
     const waiting = this.code.map((_, task) => {
       if (this.positions[task] === ABSENT) return 'absent';
-      return this.pending(task) === null ? 'ended' : 'waits';
+      const isPaused = (this.paused & (1 << task)) !== 0;
+      return isPaused || this.pending(task) !== null ? 'waits' : 'ended';
     });
     const values = this.program.objects.map(({ show }, at) => {
       const value = this.values[at] as number;
@@ -337,6 +382,7 @@ export class Machine {
       eventCount: this.events.length,
       signalsLeft: this.signalsLeft,
       signalled: this.signalled,
+      paused: this.paused,
     };
   }
 
@@ -352,6 +398,7 @@ export class Machine {
     this.before.length = saved.eventCount;
     this.signalsLeft = saved.signalsLeft;
     this.signalled = saved.signalled;
+    this.paused = saved.paused;
   }
 }
 
@@ -363,4 +410,5 @@ export interface Saved {
   readonly eventCount: number;
   readonly signalsLeft: number;
   readonly signalled: number;
+  readonly paused: number;
 }

@@ -37,6 +37,9 @@ export type Statement =
     }
   /** BUG_ON: ends the task, with all that it holds, if the register holds the value. */
   | { readonly kind: 'bug'; readonly value: number }
+  /** Plain accesses, where {@link FuzzProgram.isVisible}: into the register, or of what it gives. */
+  | { readonly kind: 'load'; readonly object: number }
+  | { readonly kind: 'store'; readonly object: number; readonly argument: number }
   /** Starts the task of that number, which is not there before. */
   | { readonly kind: 'start'; readonly task: number };
 
@@ -45,6 +48,8 @@ export interface FuzzProgram {
   readonly tasks: readonly (readonly Statement[])[];
   /** For each task the CPU that it may share with others, or null for one of its own. */
   readonly cpus: readonly (number | null)[];
+  /** True if its memory is visible: what tasks do between two operations is a step of its own. */
+  readonly isVisible: boolean;
 }
 
 // ---- as instructions ------------------------------------------------------------------------
@@ -61,7 +66,7 @@ function compile(statements: readonly Statement[], code: Instruction[]): void {
       }
       continue;
     }
-    if (statement.kind === 'bug') {
+    if (statement.kind === 'bug' || statement.kind === 'load' || statement.kind === 'store') {
       code.push(statement);
       continue;
     }
@@ -81,14 +86,17 @@ function compile(statements: readonly Statement[], code: Instruction[]): void {
 }
 
 /** The program for the machine that defines what it does. */
-export function forMachine({ objects, tasks, cpus }: FuzzProgram): MachineProgram {
+export function forMachine({ objects, tasks, cpus, isVisible }: FuzzProgram): MachineProgram {
   const code = tasks.map((statements) => {
     const instructions: Instruction[] = [];
     compile(statements, instructions);
     return instructions;
   });
-  return { code, objects, cpus };
+  return { code, objects, cpus, pauses: isVisible };
 }
+
+/** What the memory of a program's objects is called. */
+export const MEMORY_NAME = 's';
 
 // ---- on the kernel --------------------------------------------------------------------------
 
@@ -143,6 +151,10 @@ function bodyOf(program: FuzzProgram, task: number, bodies: readonly KernelBody[
         rest.push(...(register === value ? inside : otherwise).toReversed());
       } else if (statement.kind === 'bug') {
         bugOn(register === statement.value, `r == ${statement.value}`);
+      } else if (statement.kind === 'load') {
+        registers[task] = state[keyOf(program, statement.object)] as number;
+      } else if (statement.kind === 'store') {
+        state[keyOf(program, statement.object)] = operandOf(register, statement.argument);
       } else if (statement.kind === 'start') {
         const cpu = program.cpus[statement.task] ?? null;
         const request: StartRequest = { task: statement.task, cpu, shared, bodies };
@@ -179,7 +191,7 @@ export interface OnKernel {
 /** The program as one for the kernel. */
 export function onKernel(program: FuzzProgram): OnKernel {
   const fields = program.objects.map((kind, at) => [keyOf(program, at), kind.field()] as const);
-  const type = struct('s', Object.fromEntries(fields));
+  const type = struct(MEMORY_NAME, Object.fromEntries(fields));
   const bodies: KernelBody[] = [];
   bodies.push(...program.tasks.map((_, at) => bodyOf(program, at, bodies)));
   const started = startedTasks(program.tasks.flat());
@@ -227,6 +239,10 @@ function lines(program: FuzzProgram, statements: readonly Statement[], indent: s
       const target = program.objects[object] === undefined ? '' : keyOf(program, object);
       const told = operation.told === undefined ? '' : 'r = ';
       return [`${indent}${told}${operation.name}(${target}, r + ${argument})`];
+    }
+    if (statement.kind === 'load') return [`${indent}r = ${keyOf(program, statement.object)}`];
+    if (statement.kind === 'store') {
+      return [`${indent}${keyOf(program, statement.object)} = r + ${statement.argument}`];
     }
     if (statement.kind === 'bug') return [`${indent}BUG_ON(r == ${statement.value})`];
     if (statement.kind === 'start') return [`${indent}start task ${statement.task}`];

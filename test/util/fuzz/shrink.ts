@@ -10,7 +10,7 @@ function* simplerBlocks(statements: readonly Statement[]): Generator<readonly St
       ...statements.slice(at + 1),
     ];
     yield replaceBy([]);
-    if (statement.kind === 'do' && statement.argument > 0) {
+    if ((statement.kind === 'do' || statement.kind === 'store') && statement.argument > 0) {
       yield replaceBy([{ ...statement, argument: 0 }]);
     }
     if (statement.kind !== 'if') continue;
