@@ -9,7 +9,7 @@
  * are numbers and allocations that can fail. Left out: events, SVM ranges (v5.14), the topology.
  */
 import { delayedWork, workStruct } from '../../kernel/workqueue.ts';
-import { hashtable } from '../../kernel/hash-table.ts';
+import { hashTable } from '../../kernel/hash-table.ts';
 import { hlistNode } from '../../kernel/hlist.ts';
 import { kref } from '../../kernel/kref.ts';
 import { listHead } from '../../kernel/list.ts';
@@ -78,7 +78,7 @@ export const KfdProcess = struct('kfd_process', {
 export type KfdProcess = InstanceOf<typeof KfdProcess>;
 
 export const globals = amdkfd.data({
-  kfdProcessesTable: hashtable(5),
+  kfdProcessesTable: hashTable(5),
   /** Serialises creation and removal of processes. Taken before any process's own mutex. */
   kfdProcessesMutex: mutex(),
   /** Protects walks of the table: whoever removes waits for it before the process may go. */

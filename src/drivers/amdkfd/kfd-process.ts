@@ -10,7 +10,8 @@ import { EINVAL } from '../../base/errno.ts';
 import { warnOn } from '../../kernel/assertion.ts';
 import { errPtr, type ErrPtr } from '../../kernel/err-ptr.ts';
 import { GFP_KERNEL } from '../../kernel/gfp.ts';
-import { hashDelRcu, hashFirstRcu, hashNextRcu } from '../../kernel/hash-table.ts';
+import { hashDelRcu, hashFirstPossibleRcu } from '../../kernel/hash-table.ts';
+import { hlistNextRcu } from '../../kernel/hlist.ts';
 import { krefGet, krefInit, krefPut, type Kref } from '../../kernel/kref.ts';
 import { listForEach } from '../../kernel/list.ts';
 import { mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
@@ -47,11 +48,11 @@ const PROCESS_RESTORE_TIME_MS = 100;
 /** The process of an mm. The caller is in a read section of kfd_processes_srcu. */
 const findProcessByMm = fn(function* findProcessByMm(mm: MmStruct) {
   const { kfdProcessesTable } = globals();
-  let node = yield* hashFirstRcu(kfdProcessesTable, mm.address);
+  let node = yield* hashFirstPossibleRcu(kfdProcessesTable, mm.address);
   while (node !== null) {
     const p = containerOf(node, KfdProcess, 'kfdProcesses');
     if (p.mm === mm) return p;
-    node = yield* hashNextRcu(node);
+    node = yield* hlistNextRcu(node);
   }
   return null;
 });

@@ -1,7 +1,7 @@
 /** What a process takes of the hardware: PASID, doorbells, apertures, queues, the trap handler. */
 import { ENOMEM } from '../../base/errno.ts';
 import { GFP_KERNEL } from '../../kernel/gfp.ts';
-import { listAddTail, listDel, listForEach } from '../../kernel/list.ts';
+import { listAddTail, listDel, listForEachSafe } from '../../kernel/list.ts';
 import { mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
 import { kfree, kzalloc } from '../../kernel/slab.ts';
 import { containerOf } from '../../kernel/struct.ts';
@@ -72,7 +72,7 @@ export const pqmInit = fn(function* pqmInit(p: KfdProcess) {
 
 /** Destroys all queues. The process's mutex is held, or nobody else knows the process. */
 export const pqmUninit = fn(function* pqmUninit(p: KfdProcess) {
-  for (const node of listForEach(p.pqm.queues)) {
+  for (const node of listForEachSafe(p.pqm.queues)) {
     listDel(node);
     yield* kfree(containerOf(node, KfdQueue, 'node'));
   }
@@ -100,7 +100,7 @@ export const kfdInitApertures = fn(function* kfdInitApertures(p: KfdProcess) {
 });
 
 export const kfdProcessDestroyPdds = fn(function* kfdProcessDestroyPdds(p: KfdProcess) {
-  for (const node of listForEach(p.perDeviceData)) {
+  for (const node of listForEachSafe(p.perDeviceData)) {
     listDel(node);
     yield* kfree(containerOf(node, KfdProcessDevice, 'perDeviceList'));
   }
@@ -109,7 +109,7 @@ export const kfdProcessDestroyPdds = fn(function* kfdProcessDestroyPdds(p: KfdPr
 export const kfdProcessFreeOutstandingKfdBos = fn(function* kfdProcessFreeOutstandingKfdBos(
   p: KfdProcess,
 ) {
-  for (const node of listForEach(p.perDeviceData)) {
+  for (const node of listForEachSafe(p.perDeviceData)) {
     containerOf(node, KfdProcessDevice, 'perDeviceList').allocCount = 0;
   }
 });
