@@ -200,6 +200,7 @@ export class SourceDpor {
     const node = this.nodes[this.depth];
     if (!this.hasChosen || node === undefined) return;
     this.hasChosen = false;
+    if (this.enabledTasks() !== node.enabled) this.tookAnotherCourse(this.depth, node);
     const task = this.kernel.tasks[node.task] as Task;
     if (node.arity < 0) node.arity = task.pending?.arity(task) ?? 1;
     this.takeStep(node, this.depth);
@@ -208,17 +209,22 @@ export class SourceDpor {
   private repeat(at: number): void {
     const node = this.nodes[at] as Node;
     const task = this.kernel.tasks[node.task];
-    if (task === undefined || !this.kernel.isEnabled(task)) {
-      throw new UsageError(
-        'MN204',
-        `after ${at} steps the same schedule took another course: ` +
-          `${task === undefined ? `task ${node.task} is not there` : `task '${task.name}' cannot go on`}. ` +
-          'Something keeps state between executions: a variable of the module that set-up does not ' +
-          'make anew, the clock, or a random number.',
-      );
-    }
+    if (task === undefined || !this.kernel.isEnabled(task)) this.tookAnotherCourse(at, node);
     this.kernel.step(task, node.outcome | node.pause);
     this.options.onStep?.();
+  }
+
+  private tookAnotherCourse(at: number, node: Node): never {
+    const task = this.kernel.tasks[node.task];
+    let what = 'other tasks can go on than before';
+    if (task === undefined) what = `task ${node.task} is not there`;
+    else if (!this.kernel.isEnabled(task)) what = `task '${task.name}' cannot go on`;
+    throw new UsageError(
+      'MN204',
+      `after ${at} steps the same schedule took another course: ${what}. ` +
+        'Something keeps state between executions: a variable of the module that set-up does not ' +
+        'make anew, the clock, or a random number.',
+    );
   }
 
   private enabledTasks(): number {
