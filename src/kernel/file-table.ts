@@ -7,7 +7,7 @@
  * open files do not depend on each other.
  */
 import { EBADF } from '../base/errno.ts';
-import type { File } from './open-file.ts';
+import { callFootprint, type File } from './open-file.ts';
 import { access, COMMUTE, Operation, READ, WRITE, type Access } from './operation.ts';
 import { running } from './running.ts';
 import type { Task } from './task.ts';
@@ -43,9 +43,12 @@ export class FileTable {
 
   /** Gives `file` a descriptor, the next of the task's own numbers. */
   install(task: Task, file: File): number {
-    const count = this.counts.get(task) ?? 0;
+    const first = FD_FIRST + (task.index + 1) * FD_STRIDE;
+    let count = this.counts.get(task) ?? 0;
+    // Descriptors that came with fork may have been numbered by the same task.
+    while (this.descriptors.has(first + count)) count += 1;
     this.counts.set(task, count + 1);
-    const fd = FD_FIRST + (task.index + 1) * FD_STRIDE + count;
+    const fd = first + count;
     this.descriptors.set(fd, new Descriptor(file));
     return fd;
   }
@@ -105,7 +108,9 @@ class Fdget extends TableOperation<File | null> {
 
   footprint(out: Access[], task: Task): void {
     const descriptor = this.descriptorOf(task);
-    if (descriptor !== undefined) out.push(access(descriptor.variable, READ));
+    if (descriptor === undefined) return;
+    out.push(access(descriptor.variable, READ));
+    callFootprint(descriptor.file?.fCount.fops ?? null, out);
   }
 
   perform(task: Task): File | null {
@@ -127,7 +132,9 @@ class RemoveDescriptor extends TableOperation<File | null> {
   footprint(out: Access[], task: Task): void {
     out.push(access(this.table.variable, COMMUTE));
     const descriptor = this.descriptorOf(task);
-    if (descriptor !== undefined) out.push(access(descriptor.variable, WRITE));
+    if (descriptor === undefined) return;
+    out.push(access(descriptor.variable, WRITE));
+    callFootprint(descriptor.file?.fCount.fops ?? null, out);
   }
 
   perform(task: Task): File | null {
