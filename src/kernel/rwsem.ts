@@ -3,7 +3,9 @@
  *
  * Modelled: both sides with their trylock, killable and interruptible forms, and downgrade_write;
  * that only a holder may release; that reading twice is allowed and counted. Simplified: waiters are
- * not queued, any of them may be next, and a writer that waits does not hold up new readers.
+ * not queued, any of them may be next. Unless it is made with `rwsem({ fair: true })`, a writer that
+ * waits does not hold up readers; where a deadlock may come from that, make it fair, at the price of
+ * one more step for each writer.
  *
  * Variables: acquisitions conflict on the first, except readers with readers. A release conflicts
  * only with the trylock that it lets succeed: the end of writing with `down_read_trylock` on the
@@ -14,95 +16,40 @@
  *     down_write   after the last up_write and every up_read since
  */
 import { EINTR } from '../base/errno.ts';
-import { dropHeld, heldAs } from './held-lock.ts';
-import { FieldSpec, KernelObject, type Placement } from './memory.ts';
-import {
-  access,
-  COMMUTE,
-  made,
-  Operation,
-  READ,
-  WRITE,
-  type Access,
-  type Yieldable,
-} from './operation.ts';
-import { running } from './running.ts';
-import { signalWait, untilSignal } from './signal.ts';
-import type { HeldLock, Task } from './task.ts';
+import { fn } from './call.ts';
+import { FieldSpec, type Placement } from './memory.ts';
+import { made, Operation, type Access, type Yieldable } from './operation.ts';
+import { FairRwSemaphore, RwSemaphore, type PastHold } from './rwsem-state.ts';
+import { signalMayCome, signalWait, untilSignal } from './signal.ts';
+import type { Task } from './task.ts';
 
-export class RwSemaphore extends KernelObject {
-  writer: Task | null = null;
-  /** The step at which it was last taken for writing, or -1. */
-  lastWriteAcquire = -1;
-  /** Who reads; a task that reads twice is here twice. */
-  readonly readers: Task[] = [];
-  /** For each of the readers the step at which it came. */
-  readonly readAcquires: number[] = [];
-  /** The step of the last up_write or downgrade_write, or -1. */
-  lastWriteRelease = -1;
-  /** The steps at which readers left since the last writer came, and those at which they came. */
-  readonly readReleases: number[] = [];
-  readonly readReleasesSince: number[] = [];
-  readonly heldShared: HeldLock = heldAs(this, 'read');
-  readonly heldExclusive: HeldLock = heldAs(this, 'write');
-  /** Made on first use. */
-  readonly operations: RwsemOperations = {
-    downRead: null,
-    downReadKillable: null,
-    downReadInterruptible: null,
-    downReadTrylock: null,
-    upRead: null,
-    downWrite: null,
-    downWriteKillable: null,
-    downWriteInterruptible: null,
-    downWriteTrylock: null,
-    upWrite: null,
-    downgradeWrite: null,
-    isLocked: null,
-  };
+export { RwSemaphore } from './rwsem-state.ts';
 
-  get canRead(): boolean {
-    return this.writer === null;
-  }
-
-  get canWrite(): boolean {
-    return this.writer === null && this.readers.length === 0;
-  }
-
-  /** The variable that acquisitions conflict on. */
-  get acquireVariable(): number {
-    return this.variable;
-  }
-
-  /** The variable of what ends writing. */
-  get readableVariable(): number {
-    return this.variable + 1;
-  }
-
-  /** The variable of what can leave it free. */
-  get freeVariable(): number {
-    return this.variable + 2;
-  }
-}
-
-interface RwsemOperations {
-  downRead: DownRead | null;
-  downReadKillable: DownReadSignal | null;
-  downReadInterruptible: DownReadSignal | null;
-  downReadTrylock: DownReadTrylock | null;
-  upRead: UpRead | null;
-  downWrite: DownWrite | null;
-  downWriteKillable: DownWriteSignal | null;
-  downWriteInterruptible: DownWriteSignal | null;
-  downWriteTrylock: DownWriteTrylock | null;
-  upWrite: UpWrite | null;
-  downgradeWrite: DowngradeWrite | null;
-  isLocked: IsLocked | null;
+export interface RwsemOptions {
+  /** Whether a writer that waits holds up readers that come after it. */
+  readonly fair?: boolean;
 }
 
 /** A field of type struct rw_semaphore. */
-export function rwsem(): FieldSpec<RwSemaphore> {
+export function rwsem(options: RwsemOptions = {}): FieldSpec<RwSemaphore> {
+  if (options.fair === true) return new FieldSpec(4, (at: Placement) => new FairRwSemaphore(at));
   return new FieldSpec(3, (at: Placement) => new RwSemaphore(at));
+}
+
+export interface RwsemOperations {
+  downRead: DownRead;
+  downReadKillable: DownReadSignal;
+  downReadInterruptible: DownReadSignal;
+  downReadTrylock: DownReadTrylock;
+  upRead: UpRead;
+  comeToWrite: ComeToWrite;
+  downWrite: DownWrite;
+  downWriteKillable: DownWriteSignal;
+  downWriteInterruptible: DownWriteSignal;
+  downWriteTrylock: DownWriteTrylock;
+  upWrite: UpWrite;
+  downgradeWrite: DowngradeWrite;
+  isLocked: IsLocked;
 }
 
 abstract class RwsemOperation<R> extends Operation<R> {
@@ -118,274 +65,202 @@ abstract class RwsemOperation<R> extends Operation<R> {
   describe(_task: Task): string {
     return `${this.label}(&${this.lock.path})`;
   }
-
-  /**
-   * @param mayWait whether the operation would have waited for the holders, which it then can come
-   *   before or after, but not in between.
-   */
-  protected acquireRead(task: Task, mayWait: boolean): void {
-    const { lock } = this;
-    running.after(lock.lastWriteRelease, mayWait ? lock.lastWriteAcquire : -1);
-    lock.readers.push(task);
-    lock.readAcquires.push(running.now);
-    task.heldLocks.push(lock.heldShared);
-  }
-
-  protected acquireWrite(task: Task, mayWait: boolean): void {
-    const { lock } = this;
-    running.after(lock.lastWriteRelease, mayWait ? lock.lastWriteAcquire : -1);
-    for (const [at, step] of lock.readReleases.entries()) {
-      running.after(step, mayWait ? lock.readReleasesSince[at] : -1);
-    }
-    lock.readReleases.length = 0;
-    lock.readReleasesSince.length = 0;
-    lock.writer = task;
-    lock.lastWriteAcquire = running.now;
-    task.heldLocks.push(lock.heldExclusive);
-  }
-
-  /** Everybody who keeps a writer out. */
-  protected holders(): readonly Task[] {
-    const { writer, readers } = this.lock;
-    return writer === null ? [...new Set(readers)] : [writer];
-  }
-
-  /** Who read since the last writer, and has left. */
-  protected readsBefore(): readonly (readonly [number, number])[] {
-    const { readReleases, readReleasesSince } = this.lock;
-    return readReleases.map((end, at) => [readReleasesSince[at] ?? -1, end]);
-  }
-
-  /** Since when they do. */
-  protected holdsSince(): readonly number[] {
-    const { writer, readAcquires, lastWriteAcquire } = this.lock;
-    return writer === null ? readAcquires : [lastWriteAcquire];
-  }
 }
 
 // ---- readers --------------------------------------------------------------------------------
 
-class DownRead extends RwsemOperation<void> {
+abstract class ReadWait<R> extends RwsemOperation<R> {
   override readonly maySleep = true;
 
-  override isEnabled(): boolean {
+  override isEnabled(_task: Task): boolean {
     return this.lock.canRead;
   }
 
-  footprint(out: Access[]): void {
-    out.push(access(this.lock.acquireVariable, COMMUTE));
-  }
-
-  perform(task: Task): void {
-    this.acquireRead(task, true);
+  footprint(out: Access[], _task: Task): void {
+    this.lock.readFootprint(out);
   }
 
   override blockers(): readonly Task[] {
-    return this.lock.writer === null ? [] : [this.lock.writer];
+    return this.lock.keepsOutReaders;
   }
 
   override heldSince(): readonly number[] {
-    return this.lock.writer === null ? [] : [this.lock.lastWriteAcquire];
+    return this.lock.keepsOutReadersSince;
+  }
+
+  override heldBefore(): readonly PastHold[] {
+    return this.lock.keptOutReaders;
   }
 }
 
-/** What a trylock of the reading side touches; so does a wait that a pending signal ends. */
-function tryReadFootprint(lock: RwSemaphore, out: Access[]): void {
-  out.push(access(lock.acquireVariable, lock.canRead ? COMMUTE : READ));
-  out.push(access(lock.readableVariable, READ));
+class DownRead extends ReadWait<void> {
+  perform(task: Task): void {
+    this.lock.takeForReading(task, true);
+  }
 }
 
-class DownReadSignal extends RwsemOperation<number> {
-  override readonly maySleep = true;
-
+class DownReadSignal extends ReadWait<number> {
   override isEnabled(task: Task): boolean {
     return this.lock.canRead || task.hasSignal;
   }
 
-  footprint(out: Access[], task: Task): void {
-    if (task.hasSignal) tryReadFootprint(this.lock, out);
-    else out.push(access(this.lock.acquireVariable, COMMUTE));
+  override footprint(out: Access[], task: Task): void {
+    if (task.hasSignal) this.lock.tryReadFootprint(out);
+    else this.lock.readFootprint(out);
   }
 
   perform(task: Task): number {
     if (!this.lock.canRead) return -EINTR;
-    this.acquireRead(task, !task.hasSignal);
+    this.lock.takeForReading(task, !task.hasSignal);
     return 0;
-  }
-
-  override blockers(): readonly Task[] {
-    return this.lock.writer === null ? [] : [this.lock.writer];
-  }
-
-  override heldSince(): readonly number[] {
-    return this.lock.writer === null ? [] : [this.lock.lastWriteAcquire];
   }
 }
 
 class DownReadTrylock extends RwsemOperation<boolean> {
   footprint(out: Access[]): void {
-    tryReadFootprint(this.lock, out);
+    this.lock.tryReadFootprint(out);
   }
 
   perform(task: Task): boolean {
     if (!this.lock.canRead) return false;
-    this.acquireRead(task, false);
+    this.lock.takeForReading(task, false);
     return true;
   }
 }
 
 class UpRead extends RwsemOperation<void> {
   footprint(out: Access[]): void {
-    out.push(access(this.lock.freeVariable, COMMUTE));
+    this.lock.upReadFootprint(out);
   }
 
   perform(task: Task): void {
-    const { lock } = this;
-    const own = lock.readers.lastIndexOf(task);
-    if (own < 0)
-      running.lockMisuse(lock.path, 'up_read by a task that does not hold it for reading');
-    // Somebody's hold ends all the same: the count has no names in it.
-    const [holder] = lock.readers.splice(own, 1);
-    const [since] = lock.readAcquires.splice(own, 1);
-    if (holder !== undefined) dropHeld(holder, lock);
-    lock.readReleases.push(running.now);
-    lock.readReleasesSince.push(since ?? -1);
+    this.lock.leaveReading(task);
   }
 }
 
 // ---- writers --------------------------------------------------------------------------------
 
-class DownWrite extends RwsemOperation<void> {
+/** Of a fair semaphore only: from here on readers are kept out. */
+class ComeToWrite extends Operation<void> {
   override readonly maySleep = true;
+  readonly lock: FairRwSemaphore;
 
-  override isEnabled(): boolean {
-    return this.lock.canWrite;
+  constructor(lock: FairRwSemaphore) {
+    super(lock.memory);
+    this.lock = lock;
   }
 
   footprint(out: Access[]): void {
-    out.push(access(this.lock.acquireVariable, WRITE));
+    this.lock.comeFootprint(out);
   }
 
   perform(task: Task): void {
-    this.acquireWrite(task, true);
+    this.lock.come(task);
+  }
+
+  describe(): string {
+    return `comes to write ${this.lock.path}`;
+  }
+}
+
+abstract class WriteWait<R> extends RwsemOperation<R> {
+  override readonly maySleep = true;
+
+  override isEnabled(_task: Task): boolean {
+    return this.lock.canWrite;
+  }
+
+  footprint(out: Access[], _task: Task): void {
+    this.lock.writeFootprint(out);
   }
 
   override blockers(): readonly Task[] {
-    return this.holders();
+    return this.lock.keepsOutWriters;
   }
 
   override heldSince(): readonly number[] {
-    return this.holdsSince();
+    return this.lock.keepsOutWritersSince;
   }
 
-  override heldBefore(): readonly (readonly [number, number])[] {
-    return this.readsBefore();
+  override heldBefore(): readonly PastHold[] {
+    return this.lock.pastReads;
   }
 }
 
-/** What a trylock of the writing side touches; so does a wait that a pending signal ends. */
-function tryWriteFootprint(lock: RwSemaphore, out: Access[]): void {
-  out.push(access(lock.acquireVariable, lock.canWrite ? WRITE : READ));
-  out.push(access(lock.freeVariable, READ));
+class DownWrite extends WriteWait<void> {
+  perform(task: Task): void {
+    this.lock.takeForWriting(task, true);
+  }
 }
 
-class DownWriteSignal extends RwsemOperation<number> {
-  override readonly maySleep = true;
-
+class DownWriteSignal extends WriteWait<number> {
   override isEnabled(task: Task): boolean {
     return this.lock.canWrite || task.hasSignal;
   }
 
-  footprint(out: Access[], task: Task): void {
-    if (task.hasSignal) tryWriteFootprint(this.lock, out);
-    else out.push(access(this.lock.acquireVariable, WRITE));
+  override footprint(out: Access[], task: Task): void {
+    if (task.hasSignal) this.lock.writeSignalFootprint(out);
+    else this.lock.writeFootprint(out);
   }
 
   perform(task: Task): number {
-    if (!this.lock.canWrite) return -EINTR;
-    this.acquireWrite(task, !task.hasSignal);
+    if (!this.lock.canWrite) {
+      if (this.lock instanceof FairRwSemaphore) this.lock.giveUp(task);
+      return -EINTR;
+    }
+    this.lock.takeForWriting(task, !task.hasSignal);
     return 0;
-  }
-
-  override blockers(): readonly Task[] {
-    return this.holders();
-  }
-
-  override heldSince(): readonly number[] {
-    return this.holdsSince();
-  }
-
-  override heldBefore(): readonly (readonly [number, number])[] {
-    return this.readsBefore();
   }
 }
 
 class DownWriteTrylock extends RwsemOperation<boolean> {
   footprint(out: Access[]): void {
-    tryWriteFootprint(this.lock, out);
+    this.lock.tryWriteFootprint(out);
   }
 
   perform(task: Task): boolean {
-    if (!this.lock.canWrite) return false;
-    this.acquireWrite(task, false);
+    if (!this.lock.isFree) return false;
+    this.lock.takeForWriting(task, false);
     return true;
   }
 }
 
 class UpWrite extends RwsemOperation<void> {
   footprint(out: Access[]): void {
-    out.push(access(this.lock.readableVariable, COMMUTE), access(this.lock.freeVariable, COMMUTE));
+    this.lock.upWriteFootprint(out);
   }
 
   perform(task: Task): void {
-    const { lock } = this;
-    endWriting(lock, task, 'up_write');
-    lock.lastWriteRelease = running.now;
+    this.lock.leaveWriting(task, 'up_write');
   }
 }
 
 class DowngradeWrite extends RwsemOperation<void> {
   footprint(out: Access[]): void {
-    out.push(access(this.lock.readableVariable, COMMUTE));
+    this.lock.downgradeFootprint(out);
   }
 
   perform(task: Task): void {
-    const { lock } = this;
-    const holder = endWriting(lock, task, 'downgrade_write');
-    lock.lastWriteRelease = running.now;
-    lock.readers.push(holder);
-    lock.readAcquires.push(lock.lastWriteAcquire);
-    holder.heldLocks.push(lock.heldShared);
+    this.lock.downgrade(task);
   }
-}
-
-/** Ends the hold of the writer, whoever it is, and returns it. */
-function endWriting(lock: RwSemaphore, task: Task, what: string): Task {
-  if (lock.writer !== task) {
-    running.lockMisuse(lock.path, `${what} by a task that does not hold it for writing`);
-  }
-  const holder = lock.writer ?? task;
-  lock.writer = null;
-  dropHeld(holder, lock);
-  return holder;
 }
 
 class IsLocked extends RwsemOperation<boolean> {
   footprint(out: Access[]): void {
-    out.push(access(this.lock.acquireVariable, READ), access(this.lock.freeVariable, READ));
+    this.lock.isLockedFootprint(out);
   }
 
   perform(): boolean {
-    return !this.lock.canWrite;
+    return !this.lock.isFree;
   }
 }
 
 // ---- what model code calls --------------------------------------------------------------------
 
-const downReadWait = signalWait('down_read_killable');
-const downReadInterruptibleWait = signalWait('down_read_interruptible');
-const downWriteWait = signalWait('down_write_killable');
-const downWriteInterruptibleWait = signalWait('down_write_interruptible');
+const readKillable = signalWait('down_read_killable');
+const readInterruptible = signalWait('down_read_interruptible');
+const writeKillable = signalWait('down_write_killable');
+const writeInterruptible = signalWait('down_write_interruptible');
 
 /** `down_read(sem)`. May sleep. */
 export function downRead(lock: RwSemaphore): Operation<void> {
@@ -396,14 +271,14 @@ export function downRead(lock: RwSemaphore): Operation<void> {
 export function downReadKillable(lock: RwSemaphore): Yieldable<number> {
   const { operations } = lock;
   operations.downReadKillable ??= new DownReadSignal(lock, 'down_read_killable');
-  return untilSignal(downReadWait, operations.downReadKillable);
+  return untilSignal(readKillable, operations.downReadKillable);
 }
 
 /** `down_read_interruptible(sem)`: 0, or -EINTR if it had to wait and a signal came. May sleep. */
 export function downReadInterruptible(lock: RwSemaphore): Yieldable<number> {
   const { operations } = lock;
   operations.downReadInterruptible ??= new DownReadSignal(lock, 'down_read_interruptible');
-  return untilSignal(downReadInterruptibleWait, operations.downReadInterruptible);
+  return untilSignal(readInterruptible, operations.downReadInterruptible);
 }
 
 /** `down_read_trylock(sem)`: true if it was taken. Never sleeps. */
@@ -417,23 +292,38 @@ export function upRead(lock: RwSemaphore): Operation<void> {
   return made((lock.operations.upRead ??= new UpRead(lock, 'up_read')));
 }
 
+function writeOperation(lock: RwSemaphore): DownWrite {
+  return (lock.operations.downWrite ??= new DownWrite(lock, 'down_write'));
+}
+
 /** `down_write(sem)`. May sleep. */
-export function downWrite(lock: RwSemaphore): Operation<void> {
-  return made((lock.operations.downWrite ??= new DownWrite(lock, 'down_write')));
+export function downWrite(lock: RwSemaphore): Yieldable<void> {
+  if (lock instanceof FairRwSemaphore) return fairDownWrite(lock);
+  return made(writeOperation(lock));
+}
+
+function killableOperation(lock: RwSemaphore): DownWriteSignal {
+  const { operations } = lock;
+  return (operations.downWriteKillable ??= new DownWriteSignal(lock, 'down_write_killable'));
 }
 
 /** `down_write_killable(sem)`: 0, or -EINTR if it had to wait and a fatal signal came. May sleep. */
 export function downWriteKillable(lock: RwSemaphore): Yieldable<number> {
-  const { operations } = lock;
-  operations.downWriteKillable ??= new DownWriteSignal(lock, 'down_write_killable');
-  return untilSignal(downWriteWait, operations.downWriteKillable);
+  if (lock instanceof FairRwSemaphore) return fairDownWriteKillable(lock);
+  return untilSignal(writeKillable, killableOperation(lock));
+}
+
+function interruptibleOperation(lock: RwSemaphore): DownWriteSignal {
+  return (lock.operations.downWriteInterruptible ??= new DownWriteSignal(
+    lock,
+    'down_write_interruptible',
+  ));
 }
 
 /** `down_write_interruptible(sem)`: 0, or -EINTR if it had to wait and a signal came. May sleep. */
 export function downWriteInterruptible(lock: RwSemaphore): Yieldable<number> {
-  const { operations } = lock;
-  operations.downWriteInterruptible ??= new DownWriteSignal(lock, 'down_write_interruptible');
-  return untilSignal(downWriteInterruptibleWait, operations.downWriteInterruptible);
+  if (lock instanceof FairRwSemaphore) return fairDownWriteInterruptible(lock);
+  return untilSignal(writeInterruptible, interruptibleOperation(lock));
 }
 
 /** `down_write_trylock(sem)`: true if it was taken. Never sleeps. */
@@ -457,3 +347,35 @@ export function downgradeWrite(lock: RwSemaphore): Operation<void> {
 export function rwsemIsLocked(lock: RwSemaphore): Operation<boolean> {
   return made((lock.operations.isLocked ??= new IsLocked(lock, 'rwsem_is_locked')));
 }
+
+// ---- writers of a fair semaphore ----------------------------------------------------------------
+
+function comeToWrite(lock: FairRwSemaphore): Operation<void> {
+  return made((lock.operations.comeToWrite ??= new ComeToWrite(lock)));
+}
+
+const fairDownWrite = fn(
+  function* fairDownWrite(lock: FairRwSemaphore) {
+    yield* comeToWrite(lock);
+    yield* made(writeOperation(lock));
+  },
+  { name: 'down_write' },
+);
+
+const fairDownWriteKillable = fn(
+  function* fairDownWriteKillable(lock: FairRwSemaphore) {
+    yield* signalMayCome();
+    yield* comeToWrite(lock);
+    return yield* made(killableOperation(lock));
+  },
+  { name: 'down_write_killable' },
+);
+
+const fairDownWriteInterruptible = fn(
+  function* fairDownWriteInterruptible(lock: FairRwSemaphore) {
+    yield* signalMayCome();
+    yield* comeToWrite(lock);
+    return yield* made(interruptibleOperation(lock));
+  },
+  { name: 'down_write_interruptible' },
+);

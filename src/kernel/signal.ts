@@ -60,6 +60,11 @@ export function fatalSignalPending(): Operation<boolean> {
   return made(FATAL_SIGNAL_PENDING);
 }
 
+/** The choice whether a signal comes, before a wait that it would end. */
+export function signalMayCome(): Operation<boolean> {
+  return made(SIGNAL_COMES);
+}
+
 /** A wait that a signal ends: for what is tried when a signal may have come. */
 export type SignalWait = KernelCallable<[Operation<number>], number>;
 
@@ -67,7 +72,7 @@ export type SignalWait = KernelCallable<[Operation<number>], number>;
 export function signalWait(name: string): SignalWait {
   return fn(
     function* wait(operation: Operation<number>): Body<number> {
-      yield* made(SIGNAL_COMES);
+      yield* signalMayCome();
       return yield* made(operation);
     },
     { name },
