@@ -333,16 +333,18 @@ export class Machine {
 
   /** What the program has come to: values, what each task was told last, and who waits where. */
   outcome(): string {
+    const isPaused = (task: number): boolean => (this.paused & (1 << task)) !== 0;
     const waiting = this.code.map((_, task) => {
       if (this.positions[task] === ABSENT) return 'absent';
-      const isPaused = (this.paused & (1 << task)) !== 0;
-      return isPaused || this.pending(task) !== null ? 'waits' : 'ended';
+      return isPaused(task) || this.pending(task) !== null ? 'waits' : 'ended';
     });
     const values = this.program.objects.map(({ show }, at) => {
       const value = this.values[at] as number;
       return show === undefined ? value : show(value);
     });
-    return `values ${values.join(' ')}, told ${this.registers.join(' ')}, ${waiting.join(' ')}`;
+    // A task that does not go on does not look at what it was told.
+    const told = this.registers.map((register, task) => (isPaused(task) ? '-' : register));
+    return `values ${values.join(' ')}, told ${told.join(' ')}, ${waiting.join(' ')}`;
   }
 
   /**

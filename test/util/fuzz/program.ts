@@ -7,6 +7,7 @@ import type { Program } from '../../../src/check/program.ts';
 import { bugOn } from '../../../src/kernel/assertion.ts';
 import { Kernel, type KernelOptions } from '../../../src/kernel/kernel.ts';
 import { made, Operation, type Body } from '../../../src/kernel/operation.ts';
+import { PLAIN_CODE } from '../../../src/kernel/plain-code.ts';
 import { running } from '../../../src/kernel/running.ts';
 import { allocateStatic } from '../../../src/kernel/slab.ts';
 import { struct } from '../../../src/kernel/struct.ts';
@@ -220,12 +221,17 @@ export function onKernel(program: FuzzProgram): OnKernel {
     outcome(kernel) {
       const { state, registers } = last as KernelState;
       const values = program.objects.map((kind, at) => kind.valueOf(state, keyOf(program, at)));
-      const waiting = program.tasks.map((_, at) => {
-        const task = kernel.tasks.find(({ name }) => name === taskName(at));
+      const tasks = program.tasks.map((_, at) =>
+        kernel.tasks.find(({ name }) => name === taskName(at)),
+      );
+      const waiting = tasks.map((task) => {
         if (task === undefined) return 'absent';
         return task.isDone ? 'ended' : 'waits';
       });
-      return `values ${values.join(' ')}, told ${registers.join(' ')}, ${waiting.join(' ')}`;
+      const told = registers.map((register, at) =>
+        tasks[at]?.pending === PLAIN_CODE ? '-' : register,
+      );
+      return `values ${values.join(' ')}, told ${told.join(' ')}, ${waiting.join(' ')}`;
     },
   };
 }
