@@ -147,7 +147,8 @@ class SpinUnlock extends SpinOperation<void> {
     lock.owner = null;
     lock.lastRelease = running.now;
     if (this.turnsIrqsOn) irqsRestore(task, (task.argument as number | undefined) ?? 0);
-    preemptCountDec(task);
+    // A task that has preemption on has been found out above.
+    if (task.preemptCount > 0) preemptCountDec(task);
   }
 }
 

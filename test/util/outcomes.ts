@@ -18,6 +18,8 @@ export function reporter(): Watch {
       kernel.report({ kind: 'null-dereference', object: pointer, message: use }),
     onLockMisuse: (kernel, lock, what) =>
       kernel.report({ kind: 'lock-misuse', object: lock, message: what }),
+    onCounterMisuse: (kernel, counter, what) =>
+      kernel.report({ kind: 'refcount', object: counter.path, message: what }),
     onAssertion: (kernel, grade, condition) =>
       kernel.report({
         kind: grade === 'BUG_ON' ? 'bug' : 'warn',
