@@ -15,6 +15,7 @@
  */
 import type { Program, Schedule } from '../../src/check/program.ts';
 import { SourceDpor } from '../../src/check/source-dpor.ts';
+import { isErr, ptrErr } from '../../src/kernel/err-ptr.ts';
 import type { Kernel } from '../../src/kernel/kernel.ts';
 import { conflicts, modeOf, variableOf, type Access } from '../../src/kernel/operation.ts';
 import { setRunning } from '../../src/kernel/running.ts';
@@ -160,6 +161,8 @@ function stableName(task: Task, kernel: Kernel): string {
 }
 
 function show(value: unknown): string {
+  // Using an ERR_PTR traps: turning it into text would end the task that is being watched.
+  if (isErr(value)) return `ERR_PTR(${ptrErr(value)})`;
   if (typeof value === 'object' && value !== null && 'path' in value && 'address' in value) {
     return `${String(value.path)}@${String(value.address)}`;
   }
