@@ -23,7 +23,7 @@
 import { assert } from '../base/assert.ts';
 import { STEP_COUNT_MAX_DEFAULT, TASK_COUNT_MAX } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
-import { conflicts, modeOf, variableOf, type Access } from '../kernel/operation.ts';
+import { access, conflicts, modeOf, variableOf, WRITE, type Access } from '../kernel/operation.ts';
 import { PAUSE, type Kernel } from '../kernel/kernel.ts';
 import { PLAIN_CODE } from '../kernel/plain-code.ts';
 import { running, setRunning } from '../kernel/running.ts';
@@ -369,7 +369,9 @@ export class SourceDpor {
   protected withHolds(first: number, node: Node, row: Int32Array): number[] | null {
     const group = [first];
     const { cpu } = this.kernel.tasks[node.task] as Task;
-    const holds = cpu.isShared ? [...cpu.pastExclusions] : [];
+    // The start of an interrupt handler is not shut out by those who shut out tasks.
+    const isInterrupting = node.footprint.includes(access(cpu.variable + 1, WRITE));
+    const holds = cpu.isShared && !isInterrupting ? [...cpu.pastExclusions] : [];
     for (const [at, since] of node.since.entries()) holds.push([since, node.after[at] as number]);
     for (let count = 0; count < group.length;) {
       count = group.length;
