@@ -11,7 +11,7 @@ import { EBUSY, ENOENT, ENXIO } from '../base/errno.ts';
 import { perKernel, type Kernel } from './kernel.ts';
 import type { Memory } from './memory.ts';
 import { memoryOfText, moduleGetAccess, takeModule } from './module.ts';
-import type { FileOperations } from './open-file.ts';
+import { callFootprint, type FileOperations } from './open-file.ts';
 import { access, made, Operation, READ, WRITE, type Access } from './operation.ts';
 import { running } from './running.ts';
 import type { Task } from './task.ts';
@@ -99,8 +99,10 @@ class OpenDevice extends DeviceOperation<Device | number> {
 
   override footprint(out: Access[]): void {
     out.push(access(this.devices.variable, READ));
-    const owner = this.devices.byPath.get(this.path)?.ownerAccess ?? null;
-    if (owner !== null) out.push(owner);
+    const device = this.devices.byPath.get(this.path);
+    if (device === undefined) return;
+    if (device.ownerAccess !== null) out.push(device.ownerAccess);
+    callFootprint(device.fops, out);
   }
 
   perform(): Device | number {

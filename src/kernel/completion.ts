@@ -88,14 +88,16 @@ abstract class CompletionOperation<R> extends Operation<R> {
 
 class Complete extends CompletionOperation<void> {
   perform(): void {
-    this.completion.doneSteps.push(running.now);
+    if (!this.completion.isDoneForAll) this.completion.doneSteps.push(running.now);
   }
 }
 
 class CompleteAll extends CompletionOperation<void> {
   perform(): void {
-    this.completion.isDoneForAll = true;
-    this.completion.allStep = running.now;
+    const { completion: at } = this;
+    if (at.isDoneForAll) return;
+    at.isDoneForAll = true;
+    at.allStep = running.now;
   }
 }
 

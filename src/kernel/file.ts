@@ -46,6 +46,7 @@ export const fileOpen = fn(
     }
     const { fops } = device;
     file.fOp = fops;
+    file.fCount.fops = fops;
     const error = fops.open === undefined ? 0 : yield* fops.open(file);
     if (error !== 0) {
       if (fops.owner !== undefined) yield* modulePut(fops.owner);

@@ -108,8 +108,9 @@ class LineEntry extends InterruptEntry<NonNullable<IrqLine['action']>> {
 
   override footprint(out: Access[]): void {
     const { stage, variable, line } = this.run;
-    out.push(access(stage === 'withdrawn' ? variable : line.variable, WRITE));
-    if (line.action !== null) textFootprint(line.action.handler.callee, out);
+    const isWithdrawn = stage === 'withdrawn';
+    out.push(access(isWithdrawn ? variable : line.variable, WRITE));
+    if (!isWithdrawn && line.action !== null) textFootprint(line.action.handler.callee, out);
   }
 
   override perform(task: Task): IrqLine['action'] {

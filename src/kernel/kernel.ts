@@ -162,6 +162,8 @@ export class Kernel {
   footprint(task: Task, out: Access[]): void {
     const operation = task.pending as Operation<unknown>;
     operation.footprint(out, task);
+    // Withdrawn: what it conflicts with is what withdrew it, and nothing that came later.
+    if (task.isDone) return;
     if (task.cpu.isShared) task.cpu.footprint(task, operation.disablesPreemption, out);
     const text = task.frames.at(-1)?.text ?? null;
     if (text === null) return;

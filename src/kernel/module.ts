@@ -193,7 +193,10 @@ abstract class ModuleOperation<R> extends Operation<R> {
   }
 }
 
-/** Gets and puts commute: only unloading asks how many there are. */
+/**
+ * Gets and puts commute: only unloading asks how many there are. So a put too many is looked for in one
+ * order with the gets of others; what it leads to, in all.
+ */
 abstract class ReferenceOperation<R> extends ModuleOperation<R> {
   override footprint(out: Access[]): void {
     out.push(access(this.entry.variable, COMMUTE));
@@ -253,6 +256,12 @@ export function takeModule(text: Text): boolean {
 
 class StartLoading extends ModuleOperation<number> {
   override readonly maySleep = true;
+
+  override footprint(out: Access[], task: unknown): void {
+    super.footprint(out, task);
+    // Text that was unloaded can be run again.
+    out.push(access(this.entry.textVariable, WRITE));
+  }
 
   perform(task: { readonly argument: unknown }): number {
     const { entry } = this;

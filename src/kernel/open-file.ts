@@ -16,7 +16,7 @@
  */
 import { fn, type KernelCallable, type Text } from './call.ts';
 import { FieldSpec, KernelObject, type Placement } from './memory.ts';
-import { modulePut } from './module.ts';
+import { modulePut, textFootprint } from './module.ts';
 import { access, COMMUTE, made, Operation, WRITE, type Access } from './operation.ts';
 import { running } from './running.ts';
 import { kfree } from './slab.ts';
@@ -37,6 +37,14 @@ export interface FileOperations {
   readonly mmap?: KernelCallable<[File, never], number>;
 }
 
+/** Appends what a step touches after which one of the driver's functions is called. */
+export function callFootprint(fops: FileOperations | null, out: Access[]): void {
+  if (fops === null) return;
+  const { open, flush, release, ioctl, mmap } = fops;
+  const callback = open ?? flush ?? release ?? ioctl ?? mmap;
+  if (callback !== undefined) textFootprint(callback.callee, out);
+}
+
 /**
  * `f_count`. Lasting references (descriptors, get_file) are told apart from those of system calls in
  * progress: while there is a lasting one, system calls that end commute.
@@ -44,6 +52,8 @@ export interface FileOperations {
 export class FileCount extends KernelObject {
   lasting = 1;
   using = 0;
+  /** As `fOp` of the file, for operations that call the driver. */
+  fops: FileOperations | null = null;
   readonly putSteps: number[] = [];
   readonly getOperation = new GetFile(this);
   readonly putOperation = new Fput(this);
@@ -104,6 +114,7 @@ class Fput extends CountOperation<boolean> {
     const { variable, lasting } = this.count;
     out.push(access(variable, WRITE));
     if (lasting <= 1) out.push(access(variable + 1, WRITE));
+    callFootprint(this.count.fops, out);
   }
 
   perform(): boolean {
@@ -123,6 +134,7 @@ class Fdput extends CountOperation<boolean> {
   footprint(out: Access[]): void {
     const { variable, lasting } = this.count;
     out.push(access(variable + 1, lasting === 0 ? WRITE : COMMUTE));
+    callFootprint(this.count.fops, out);
   }
 
   perform(): boolean {

@@ -91,8 +91,9 @@ class Fire extends Operation<TimerList> {
 
   footprint(out: Access[]): void {
     const { run, variable } = this;
-    out.push(access(run.stage === 'deleted' ? run.variable : variable, WRITE));
-    textFootprint(run.func.callee, out);
+    const isDeleted = run.stage === 'deleted';
+    out.push(access(isDeleted ? run.variable : variable, WRITE));
+    if (!isDeleted) textFootprint(run.func.callee, out);
   }
 
   perform(): TimerList {

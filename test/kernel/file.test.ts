@@ -290,7 +290,7 @@ test('a device without an owner lets its module go under an open file', () => {
       { ioctl },
     ),
   );
-  expect(found.seen).toEqual(['unloaded demo_touch']);
+  expect(found.seen).toEqual(['unloaded demo_ioctl', 'unloaded demo_touch']);
 });
 
 test('a device that outlives its module is a use of the memory of the module', () => {
