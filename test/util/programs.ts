@@ -6,10 +6,12 @@ import { allocateStatic } from '../../src/kernel/slab.ts';
 import type { Body } from '../../src/kernel/operation.ts';
 import { struct, type Fields, type Instance } from '../../src/kernel/struct.ts';
 
-export interface SmallOptions {
+export interface SmallOptions<S = unknown> {
   /** The CPU of each task, by name; one of its own if left out. */
   readonly cpus?: Readonly<Record<string, number>>;
   readonly faults?: Partial<Budget>;
+  /** Runs first, on the new struct. */
+  readonly setup?: (s: S) => void;
 }
 
 type Tasks<S> = Readonly<Record<string, (s: S) => Body<unknown>>>;
@@ -18,7 +20,7 @@ type Tasks<S> = Readonly<Record<string, (s: S) => Body<unknown>>>;
 export function small<const F extends Fields>(
   fields: F,
   tasks: Tasks<Instance<F>>,
-  options: SmallOptions = {},
+  options: SmallOptions<Instance<F>> = {},
 ): Program {
   const type = struct('s', fields);
   const definitions: Record<string, TaskDefinition<Instance<F>>> = {};
@@ -32,7 +34,11 @@ export function small<const F extends Fields>(
       variants: { v: {} },
       faults: options.faults ?? {},
       boot: (boot) => new Kernel(boot),
-      setup: (kernel: Kernel) => allocateStatic(kernel, type),
+      setup(kernel: Kernel) {
+        const s = allocateStatic(kernel, type);
+        options.setup?.(s);
+        return s;
+      },
       tasks: definitions,
     },
     'v',
