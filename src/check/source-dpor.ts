@@ -20,83 +20,27 @@
  * Clocks, footprints and last accesses are kept for each depth; a new execution repeats the shared
  * prefix without touching them.
  */
-import { assert } from '../base/assert.ts';
-import { STEP_COUNT_MAX_DEFAULT, TASK_COUNT_MAX } from '../base/limits.ts';
-import { UsageError } from '../base/usage-error.ts';
-import { access, conflicts, modeOf, variableOf, WRITE, type Access } from '../kernel/operation.ts';
+import { STEP_COUNT_MAX_DEFAULT } from '../base/limits.ts';
+import { access, WRITE, type Access } from '../kernel/operation.ts';
 import { PAUSE, type Kernel } from '../kernel/kernel.ts';
 import { PLAIN_CODE } from '../kernel/plain-code.ts';
 import { running, setRunning } from '../kernel/running.ts';
 import type { Task } from '../kernel/task.ts';
-import type { Tracer, Watch } from '../kernel/watch.ts';
+import { tookAnotherCourse, tooManySteps } from './explore-error.ts';
+import type { Execution, ExploreOptions, ExploreResult } from './exploration.ts';
 import { LastAccess } from './last-access.ts';
 import type { Program, Schedule } from './program.ts';
+import { doConflict, nodeOf, type Node } from './search-node.ts';
+import { CLOCK_LENGTH, StepClocks } from './step-clocks.ts';
 
-const STRIDE = TASK_COUNT_MAX + 1;
-
-export interface ExploreOptions {
-  readonly watches?: readonly Watch[];
-  /** Steps of one execution; reaching it ends the search with an error that says where. */
-  readonly stepCountMax?: number;
-  /**
-   * Names of memory whose plain accesses are steps that others can come before or after. Then all
-   * plain code is a step of its own; without it, plain code belongs to the operation before it.
-   */
-  readonly visibleMemory?: ReadonlySet<string>;
-  /** Executions, abandoned ones included, after which the search stops. */
-  readonly executionCountMax?: number;
-  /** Called at the end of each execution that was not abandoned. Returns true to stop the search. */
-  readonly onExecution?: (run: Execution) => boolean;
-  /** Called after each step, for a sign of life. */
-  readonly onStep?: () => void;
-}
-
-/** An execution that has just ended; valid until the callback that is told of it returns. */
-export interface Execution {
-  readonly kernel: Kernel;
-  readonly schedule: Schedule;
-  /** For each step, the step + 1 up to which it comes after each task: row `step`, see `clockOf`. */
-  readonly clockOf: (step: number) => Int32Array;
-}
-
-export interface ExploreResult {
-  /** Executions that ended, deadlocked ones included. */
-  readonly executions: number;
-  /** Runs that were abandoned because they only repeat what is known. */
-  readonly blocked: number;
-  /** Steps taken, repeated prefixes not counted. */
-  readonly steps: number;
-  /** True if every trace was executed. */
-  readonly isComplete: boolean;
-}
-
-/** A depth of the search: the step taken there, and what else is to be tried instead. */
-export interface Node {
-  task: number;
-  outcome: number;
-  arity: number;
-  /** Bit masks over tasks. */
-  enabled: number;
-  backtrack: number;
-  done: number;
-  sleep: number;
-  footprint: Access[];
-  /** The steps that it comes after without a conflict. */
-  after: number[];
-  /** For each of those the step that began what it ended, or -1; see `kernel.after`. */
-  since: number[];
-  /** PAUSE if the plain code behind the operation is a step of its own, otherwise 0. */
-  pause: number;
-  /** For each sleeping task what its step touched when it was taken, however it turned out. */
-  slept: (readonly Access[])[];
-}
+export type { Execution, ExploreOptions, ExploreResult };
 
 export class SourceDpor {
   private readonly program: Program;
   private readonly options: ExploreOptions;
   private readonly stepCountMax: number;
   protected readonly nodes: Node[] = [];
-  private clocks = new Int32Array(256 * STRIDE);
+  private readonly clocks = new StepClocks();
   protected readonly last = new LastAccess();
   private kernel!: Kernel;
   /** Length of the prefix that the next execution repeats; after one, its length. */
@@ -146,7 +90,7 @@ export class SourceDpor {
 
   /** One execution: repeats the prefix up to `depth`, then goes on to the end. */
   private runOnce(): boolean {
-    this.kernel = this.program.start(this.options.watches ?? [], null as Tracer | null);
+    this.kernel = this.program.start(this.options.watches ?? [], null);
     const { kernel } = this;
     kernel.visibleMemory = this.options.visibleMemory ?? null;
     setRunning(kernel);
@@ -191,7 +135,7 @@ export class SourceDpor {
       get schedule() {
         return scheduleSoFar();
       },
-      clockOf: (step) => this.clockRow(step),
+      clockOf: (step) => this.clocks.row(step),
     };
   }
 
@@ -200,7 +144,7 @@ export class SourceDpor {
     const node = this.nodes[this.depth];
     if (!this.hasChosen || node === undefined) return;
     this.hasChosen = false;
-    if (this.enabledTasks() !== node.enabled) this.tookAnotherCourse(this.depth, node);
+    if (this.enabledTasks() !== node.enabled) throw tookAnotherCourse(this.kernel, node.task);
     const task = this.kernel.tasks[node.task] as Task;
     if (node.arity < 0) node.arity = task.pending?.arity(task) ?? 1;
     this.takeStep(node, this.depth);
@@ -209,22 +153,11 @@ export class SourceDpor {
   private repeat(at: number): void {
     const node = this.nodes[at] as Node;
     const task = this.kernel.tasks[node.task];
-    if (task === undefined || !this.kernel.isEnabled(task)) this.tookAnotherCourse(at, node);
+    if (task === undefined || !this.kernel.isEnabled(task)) {
+      throw tookAnotherCourse(this.kernel, node.task);
+    }
     this.kernel.step(task, node.outcome | node.pause);
     this.options.onStep?.();
-  }
-
-  private tookAnotherCourse(at: number, node: Node): never {
-    const task = this.kernel.tasks[node.task];
-    let what = 'other tasks can go on than before';
-    if (task === undefined) what = `task ${node.task} is not there`;
-    else if (!this.kernel.isEnabled(task)) what = `task '${task.name}' cannot go on`;
-    throw new UsageError(
-      'MN204',
-      `after ${at} steps the same schedule took another course: ${what}. ` +
-        'Something keeps state between executions: a variable of the module that set-up does not ' +
-        'make anew, the clock, or a random number.',
-    );
   }
 
   private enabledTasks(): number {
@@ -240,24 +173,16 @@ export class SourceDpor {
     const sleep = at === 0 ? 0 : this.sleepBelow(this.nodes[at - 1] as Node);
     const awake = enabled & ~sleep;
     if (awake === 0) return null;
-    if (at >= this.stepCountMax) this.tooManySteps();
+    if (at >= this.stepCountMax) throw tooManySteps(this.kernel, this.nodes);
     const before = at === 0 ? 0 : 1 << (this.nodes[at - 1] as Node).task;
     const chosen = (awake & before) === 0 ? awake & -awake : before;
     const task = 31 - Math.clz32(chosen);
-    const node: Node = {
-      task,
-      outcome: 0,
-      arity: this.kernel.tasks[task]?.pending?.arity(this.kernel.tasks[task] as Task) ?? 1,
-      enabled,
-      backtrack: chosen,
-      done: 0,
-      sleep,
-      footprint: [],
-      after: [],
-      since: [],
-      pause: 0,
-      slept: at === 0 ? [] : (this.nodes[at - 1] as Node).slept.slice(),
-    };
+    const node = nodeOf(task);
+    node.arity = this.kernel.tasks[task]?.pending?.arity(this.kernel.tasks[task] as Task) ?? 1;
+    node.enabled = enabled;
+    node.backtrack = chosen;
+    node.sleep = sleep;
+    if (at > 0) node.slept = (this.nodes[at - 1] as Node).slept.slice();
     this.nodes[at] = node;
     return node;
   }
@@ -290,46 +215,22 @@ export class SourceDpor {
     node.footprint.push(...kernel.plainAccesses);
     node.after = kernel.afterSteps.slice();
     node.since = kernel.sinceSteps.slice();
-    const row = this.openClock(at, task, previous);
-    for (const step of kernel.requiredSteps) this.join(row, step);
+    const row = this.clocks.open(
+      at,
+      previous >= 0 ? previous : task.spawnedAt,
+      kernel.tasks.length,
+    );
+    for (const step of kernel.requiredSteps) this.clocks.join(row, step);
     this.findRaces(at, task.index, node, row);
     for (const item of node.footprint) {
       for (let other = 0; other < kernel.tasks.length; other += 1) {
-        if (other !== task.index) this.join(row, this.last.lastConflict(item, other));
+        if (other !== task.index) this.clocks.join(row, this.last.lastConflict(item, other));
       }
     }
-    for (const step of node.after) this.join(row, step);
+    for (const step of node.after) this.clocks.join(row, step);
     row[task.index] = at + 1;
     this.last.open(at);
     for (const item of node.footprint) this.last.record(item, task.index, at);
-  }
-
-  // ---- clocks -------------------------------------------------------------------------------
-
-  private clockRow(step: number): Int32Array {
-    return this.clocks.subarray(step * STRIDE, (step + 1) * STRIDE);
-  }
-
-  /** The clock row of a new step, holding what its task knew before. */
-  private openClock(at: number, task: Task, previous: number): Int32Array {
-    if ((at + 2) * STRIDE > this.clocks.length) {
-      const grown = new Int32Array(this.clocks.length * 2);
-      grown.set(this.clocks);
-      this.clocks = grown;
-    }
-    const row = this.clockRow(at);
-    row.fill(0);
-    this.join(row, previous >= 0 ? previous : task.spawnedAt);
-    return row;
-  }
-
-  private join(row: Int32Array, step: number): void {
-    if (step < 0) return;
-    const base = step * STRIDE;
-    for (let task = 0; task < this.kernel.tasks.length; task += 1) {
-      const value = this.clocks[base + task] as number;
-      if (value > (row[task] as number)) row[task] = value;
-    }
   }
 
   // ---- races --------------------------------------------------------------------------------
@@ -350,9 +251,8 @@ export class SourceDpor {
       if (last + 1 > (row[other] as number)) candidates.push(last);
     }
     for (const step of candidates) {
-      const { task: owner } = this.nodes[step] as Node;
       const isOrderedByAnother = candidates.some(
-        (other) => other !== step && (this.clocks[other * STRIDE + owner] as number) > step,
+        (other) => other !== step && this.isBefore(step, other),
       );
       if (isOrderedByAnother) continue;
       const group = this.withHolds(step, node, row);
@@ -390,7 +290,7 @@ export class SourceDpor {
 
   /** Whether step `one` comes before step `other` in the order of the trace. */
   private isBefore(one: number, other: number): boolean {
-    return (this.clocks[other * STRIDE + (this.nodes[one] as Node).task] as number) > one;
+    return this.clocks.knows(other, (this.nodes[one] as Node).task, one);
   }
 
   /** The steps of `group` race with `at`: makes sure that an execution with `at` first will be run. */
@@ -417,7 +317,7 @@ export class SourceDpor {
     row: Int32Array,
   ): number {
     const early = Math.min(...group);
-    const first = new Int32Array(STRIDE).fill(-1);
+    const first = new Int32Array(CLOCK_LENGTH).fill(-1);
     let isFirst = true;
     for (let step = early + 1; step < at; step += 1) {
       if (group.some((member) => this.isBefore(member, step))) continue;
@@ -428,7 +328,7 @@ export class SourceDpor {
     let mask = 0;
     for (let other = 0; other < this.kernel.tasks.length; other += 1) {
       const step = first[other] as number;
-      if (step >= 0 && !this.followsAny(this.clockRow(step), other, first)) mask |= 1 << other;
+      if (step >= 0 && !this.followsAny(this.clocks.row(step), other, first)) mask |= 1 << other;
     }
     const isInitial = isFirst && (first[task] as number) < 0 && !this.followsAny(row, task, first);
     return isInitial ? mask | (1 << task) : mask;
@@ -451,27 +351,16 @@ export class SourceDpor {
     const { kernel } = this;
     for (const task of kernel.tasks) {
       if (task.pending === null || kernel.isEnabled(task)) continue;
-      const node: Node = {
-        task: task.index,
-        outcome: 0,
-        arity: 1,
-        enabled: 0,
-        backtrack: 0,
-        done: 0,
-        sleep: 0,
-        footprint: [],
-        after: [],
-        since: [...kernel.heldSince(task)],
-        pause: 0,
-        slept: [],
-      };
+      const node = nodeOf(task.index);
+      node.since = [...kernel.heldSince(task)];
       node.after = node.since.map(() => -1);
       for (const [since, end] of task.pending.heldBefore(task)) {
         node.since.push(since);
         node.after.push(end);
       }
       kernel.footprint(task, node.footprint);
-      const row = this.openClock(this.depth, task, task.lastStep);
+      const last = task.lastStep >= 0 ? task.lastStep : task.spawnedAt;
+      const row = this.clocks.open(this.depth, last, kernel.tasks.length);
       this.findRaces(this.depth, task.index, node, row);
     }
   }
@@ -508,32 +397,4 @@ export class SourceDpor {
     node.arity = -1;
     return true;
   }
-
-  private tooManySteps(): never {
-    const { kernel } = this;
-    const counts = new Map<number, number>();
-    for (let at = 0; at < kernel.stepCount; at += 1) {
-      const { task } = this.nodes[at] as Node;
-      counts.set(task, (counts.get(task) ?? 0) + 1);
-    }
-    const [busiest, count] = [...counts].toSorted((a, b) => b[1] - a[1])[0] as [number, number];
-    const task = kernel.tasks[busiest];
-    assert(task !== undefined, 'the busiest task exists');
-    throw new UsageError(
-      'MN205',
-      `an execution did not end within ${this.stepCountMax} steps: task '${task.name}' took ` +
-        `${count} of them, now in ${task.functionName} at ${task.pending?.describe(task) ?? 'its end'}. ` +
-        'A loop that waits for another task must block instead of asking again.',
-    );
-  }
-}
-
-function doConflict(a: readonly Access[], b: readonly Access[]): boolean {
-  for (const one of a) {
-    for (const other of b) {
-      if (variableOf(one) === variableOf(other) && conflicts(modeOf(one), modeOf(other)))
-        return true;
-    }
-  }
-  return false;
 }

@@ -7,7 +7,8 @@
  */
 import { describe, expect, test } from 'vitest';
 import { LastAccess } from '../../src/check/last-access.ts';
-import { SourceDpor, type Node } from '../../src/check/source-dpor.ts';
+import type { Node } from '../../src/check/search-node.ts';
+import { SourceDpor } from '../../src/check/source-dpor.ts';
 import type { Access } from '../../src/kernel/operation.ts';
 import { variableOf } from '../../src/kernel/operation.ts';
 import type { ExplorerClass } from '../util/fuzz/compare.ts';

@@ -1,0 +1,52 @@
+/**
+ * The order of an execution's steps as vector clocks: for each step, and each task, up to which of the
+ * task's steps it comes after. Kept for each depth, so that a repeated prefix need not be computed again.
+ */
+import { TASK_COUNT_MAX } from '../base/limits.ts';
+
+/** Entries of a clock: one for each task. */
+export const CLOCK_LENGTH = TASK_COUNT_MAX + 1;
+
+export class StepClocks {
+  /** Rows of {@link CLOCK_LENGTH}; an entry is a step index + 1, or 0 for none. */
+  private table = new Int32Array(256 * CLOCK_LENGTH);
+  /** Entries that are in use: tasks are only added. */
+  private taskCount = 0;
+
+  row(step: number): Int32Array {
+    return this.table.subarray(step * CLOCK_LENGTH, (step + 1) * CLOCK_LENGTH);
+  }
+
+  /**
+   * The row of a new step, holding what step `previous` knew; -1 for nothing.
+   *
+   * @param taskCount tasks that there are after the step.
+   */
+  open(step: number, previous: number, taskCount: number): Int32Array {
+    this.taskCount = taskCount;
+    if ((step + 2) * CLOCK_LENGTH > this.table.length) {
+      const grown = new Int32Array(this.table.length * 2);
+      grown.set(this.table);
+      this.table = grown;
+    }
+    const row = this.row(step);
+    row.fill(0);
+    this.join(row, previous);
+    return row;
+  }
+
+  /** Adds to `row` what step `step` knew; -1 is ignored. */
+  join(row: Int32Array, step: number): void {
+    if (step < 0) return;
+    const base = step * CLOCK_LENGTH;
+    for (let task = 0; task < this.taskCount; task += 1) {
+      const value = this.table[base + task] as number;
+      if (value > (row[task] as number)) row[task] = value;
+    }
+  }
+
+  /** Whether `step` comes after step `earlier`, which `task` took. */
+  knows(step: number, task: number, earlier: number): boolean {
+    return (this.table[step * CLOCK_LENGTH + task] as number) > earlier;
+  }
+}
