@@ -225,8 +225,6 @@ class Supervisor {
     this.exitCodes.push(exitCode);
     this.counters.askToStop();
     setTimeout(() => {
-      this.progress.clear();
-      if (!this.isDone) writeNote(`mmulab: interrupted${this.whereItWas()}`);
       void this.worker.terminate();
     }, FAREWELL_MS).unref();
   }
@@ -236,6 +234,7 @@ class Supervisor {
     this.progress.clear();
     process.off('SIGINT', this.onSigint);
     process.off('SIGTERM', this.onSigterm);
+    if (this.wasInterrupted) writeNote(`mmulab: interrupted${this.whereItWas()}`);
     this.onOutcome({
       exitCode: worstExitCode(this.exitCodes),
       documents: this.documents,

@@ -70,6 +70,7 @@ export class Running {
 /** A folder with some files, in which commands run. */
 export class Workshop {
   readonly folder = mkdtempSync(join(tmpdir(), 'mmulab-test-'));
+  private readonly children: ChildProcess[] = [];
 
   write(files: Readonly<Record<string, string>>): void {
     for (const [path, text] of Object.entries(files)) {
@@ -82,9 +83,15 @@ export class Workshop {
   start(args: readonly string[], options: RunOptions = {}): Running {
     const { node = process.execPath, env = {} } = options;
     const { NO_COLOR: _no, FORCE_COLOR: _force, ...inherited } = process.env;
-    return new Running(
+    return this.follow(
       spawn(node, [MAIN, ...args], { cwd: this.folder, env: { ...inherited, ...env } }),
     );
+  }
+
+  /** Any other program; it is ended with the workshop. */
+  follow(child: ChildProcess): Running {
+    this.children.push(child);
+    return new Running(child);
   }
 
   run(args: readonly string[], options: RunOptions = {}): Promise<Ended> {
@@ -92,6 +99,7 @@ export class Workshop {
   }
 
   remove(): void {
+    for (const child of this.children) if (child.exitCode === null) child.kill('SIGKILL');
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
