@@ -49,6 +49,7 @@ import {
 } from '../../src/kernel/struct.ts';
 import { check, scenarioOf, violationsOf } from '../check/small-scenario.ts';
 import { compare } from '../util/brute-force.ts';
+import { compareSmall } from '../util/compare-small.ts';
 import { outcomes } from '../util/outcomes.ts';
 import { small } from '../util/programs.ts';
 
@@ -284,6 +285,8 @@ test('a reader may meet a node that is added at the end while it walks', () => {
   expect(outcomes(made)).toEqual(['met ab', 'met abc']);
 });
 
+// No step looks at raw links: what code between two steps reads is declared by none. Adding and
+// deleting test for themselves whether they may.
 const STEPS: Record<string, (s: State) => Body<void>> = {
   walk,
   *empty(s) {
@@ -291,17 +294,17 @@ const STEPS: Record<string, (s: State) => Body<void>> = {
   },
   *addC(s) {
     yield* mutexLock(s.m);
-    if (!s.c.link.isLinked) yield* listAddRcu(s.c.link, s.head);
+    yield* listAddRcu(s.c.link, s.head);
     yield* mutexUnlock(s.m);
   },
   *addCTail(s) {
     yield* mutexLock(s.m);
-    if (!s.c.link.isLinked) yield* listAddTailRcu(s.c.link, s.head);
+    yield* listAddTailRcu(s.c.link, s.head);
     yield* mutexUnlock(s.m);
   },
   *delA(s) {
     yield* mutexLock(s.m);
-    if (s.a.link.isLinked) yield* listDelRcu(s.a.link);
+    yield* listDelRcu(s.a.link);
     yield* mutexUnlock(s.m);
   },
   *delUnlocked(s) {
@@ -314,6 +317,7 @@ const STEPS: Record<string, (s: State) => Body<void>> = {
 
 test('random writers, locked and not, beside readers are explored exactly', () => {
   const task = array(constantFrom(...Object.keys(STEPS)), { minLength: 1, maxLength: 2 });
+  let compared = 0;
   assert(
     property(array(task, { minLength: 2, maxLength: 3 }), (tasks) => {
       const bodies = tasks.map((names, at) => [
@@ -322,18 +326,15 @@ test('random writers, locked and not, beside readers are explored exactly', () =
           for (const name of names) yield* STEPS[name]!(s);
         },
       ]);
-      try {
-        const found = compare(onTwoNodes(Object.fromEntries(bodies)), {
-          interleavingCountMax: 800,
-        });
-        expect(found).toMatchObject({ faults: [], missing: [], repeated: [] });
-        expect(found.executions).toBe(found.traces);
-      } catch (error) {
-        if (!String(error).includes('interleavings')) throw error;
-      }
+      const found = compareSmall(onTwoNodes(Object.fromEntries(bodies)));
+      if (found === null) return;
+      compared += 1;
+      expect(found).toMatchObject({ faults: [], missing: [], repeated: [] });
+      expect(found.executions).toBe(found.traces);
     }),
     { numRuns: 60, seed: 2 },
   );
+  expect(compared).toBeGreaterThan(45);
 });
 
 const LISTED = struct('listed', { value: 0, link: listNode(), rcu: rcuHead() });
