@@ -136,7 +136,7 @@ export abstract class Operation<R = void> extends Yieldable<R> {
  * Registers that `operation` was made and must be the next thing its task yields, with the argument
  * it is to be performed with. Every function that hands out an operation ends in this call.
  */
-export function made<T extends Yieldable<unknown>>(operation: T, argument: unknown = undefined): T {
+export function made<T extends Yieldable<unknown>>(operation: T, argument?: unknown): T {
   running.noteMade(operation, argument);
   return operation;
 }
