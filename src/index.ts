@@ -39,6 +39,8 @@ export * from './kernel/barrier.ts';
 export * from './kernel/list.ts';
 export * from './kernel/hlist.ts';
 export * from './kernel/hash-table.ts';
+export * from './kernel/interval-tree.ts';
+export * from './kernel/xarray.ts';
 
 // ---- the kernel: locks and waiting ---------------------------------------------------------------
 export * from './kernel/mutex.ts';
@@ -53,6 +55,10 @@ export * from './kernel/wait.ts';
 export * from './kernel/completion.ts';
 export * from './kernel/await.ts';
 export * from './kernel/workqueue.ts';
+export * from './kernel/timer.ts';
+export * from './kernel/kthread.ts';
+export * from './kernel/interrupt.ts';
+export * from './kernel/per-cpu.ts';
 
 // ---- the kernel: modules and files ---------------------------------------------------------------
 export { loadModule, modulePut, moduleText, tryModuleGet, unloadModule } from './kernel/module.ts';
@@ -74,8 +80,10 @@ export * from './mmu-notifier/mmu-notifier.ts';
 export * from './mmu-notifier/register.ts';
 export * from './mmu-notifier/get-put.ts';
 export * from './mmu-notifier/invalidate.ts';
+export * from './mmu-notifier/before-series.ts';
 export { bootMachine, type Machine } from './mm/machine.ts';
 export { vmMmap, vmMunmap } from './mm/mmap.ts';
+export { exitMmap } from './mm/exit.ts';
 export { PAGE_SIZE } from './mm/vma.ts';
 export type { Process } from './mm/process.ts';
 
