@@ -125,6 +125,13 @@ function expectation(result: VariantResult, style: Style): string[] {
   const { expected, asExpected } = result;
   if (expected === null) return [];
   if (asExpected) return [style.dim('as expected')];
+  if (
+    result.bound?.isRequested === true &&
+    result.verdict === 'bounded' &&
+    expected.verdict !== 'violation'
+  ) {
+    return [style.dim(`expected is ${expectedText(expected)}; the search did not get that far`)];
+  }
   return [style.bold(style.red(`NOT as expected, which is ${expectedText(expected)}`))];
 }
 
