@@ -12,12 +12,15 @@ import { kfdUnregister } from './series/kfd-unregister.ts';
 /** Programs with more traces than this are made on demand and are not part of `check --all`. */
 const LISTED_TRACE_COUNT_MAX = 600;
 
+export { PROGRAMS, type ProgramFamily } from './program/index.ts';
+
 /** A scenario whose state only its own file knows. */
 function hidden<S>(scenario: Scenario<Machine, S>): AnyScenario {
   return scenario as unknown as AnyScenario;
 }
 
-const SERIES: readonly AnyScenario[] = [hidden(kfdUnregister)];
+/** The scenarios that are no acceptance programs. */
+export const DRIVER_SCENARIOS: readonly AnyScenario[] = [hidden(kfdUnregister)];
 
 function listedPrograms(): AnyScenario[] {
   return PROGRAMS.flatMap((family) =>
@@ -28,7 +31,7 @@ function listedPrograms(): AnyScenario[] {
 }
 
 /** What `list` shows and `check --all` checks, in that order. */
-export const SCENARIOS: readonly AnyScenario[] = [...SERIES, ...listedPrograms()];
+export const SCENARIOS: readonly AnyScenario[] = [...DRIVER_SCENARIOS, ...listedPrograms()];
 
 /**
  * The scenario of that name, or null.

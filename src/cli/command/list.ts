@@ -1,5 +1,10 @@
 /** `mmulab list`: what the catalogue holds. */
-import { SCENARIOS } from '../../catalogue/index.ts';
+import {
+  DRIVER_SCENARIOS,
+  PROGRAMS,
+  SCENARIOS,
+  type ProgramFamily,
+} from '../../catalogue/index.ts';
 import { goalName, type AnyScenario, type Expectation } from '../../check/scenario.ts';
 import type { Invocation } from '../commands.ts';
 import { EXIT_OK } from '../exit-code.ts';
@@ -8,7 +13,8 @@ import { writeResult } from '../output.ts';
 const SCHEMA_VERSION = 1;
 
 export async function list({ options }: Invocation): Promise<number> {
-  writeResult(options['json'] === true ? jsonText() : SCENARIOS.map(textOf).join('\n'));
+  const texts = [...DRIVER_SCENARIOS.map(textOf), programsText()];
+  writeResult(options['json'] === true ? jsonText() : texts.join('\n'));
   return EXIT_OK;
 }
 
@@ -23,6 +29,20 @@ function textOf(scenario: AnyScenario): string {
     lines.push(`    ${name.padEnd(width)}  ${what}`);
   }
   return `${lines.join('\n')}\n`;
+}
+
+/** The acceptance programs, a line for all sizes of each. */
+function programsText(): string {
+  const names = PROGRAMS.map((family) => sizesText(family));
+  const width = Math.max(...names.map((name) => name.length));
+  const lines = PROGRAMS.map((family, at) => `  ${names[at]?.padEnd(width)}  ${family.about}`);
+  return ['acceptance programs, with the numbers of traces they must have', ...lines, ''].join(
+    '\n',
+  );
+}
+
+function sizesText({ name, counts }: ProgramFamily): string {
+  return counts === null ? name : `${name}-N, N from ${counts.min} to ${counts.max}`;
 }
 
 function expectationText(expect: Expectation | undefined): string {
@@ -45,5 +65,8 @@ function jsonText(): string {
       expected: expect ?? null,
     })),
   }));
-  return JSON.stringify({ schemaVersion: SCHEMA_VERSION, scenarios }, null, 2);
+  const families = PROGRAMS.filter(({ counts }) => counts !== null).map(
+    ({ name, counts, about }) => ({ name, about, ...counts }),
+  );
+  return JSON.stringify({ schemaVersion: SCHEMA_VERSION, scenarios, families }, null, 2);
 }
