@@ -21,9 +21,15 @@ export function ignoreClosedPipes(): void {
   }
 }
 
-/** Columns of the terminal that results go to; 100 where there is none, for equal bytes everywhere. */
-export function columns(): number {
-  return process.stdout.isTTY ? process.stdout.columns : 100;
+/** Where there is no terminal: the same for everybody, for equal bytes everywhere. */
+const COLUMNS_DEFAULT = 100;
+/** So that a picture of somebody's own code has room for its source lines. */
+const COLUMNS_DEFAULT_OF_FILES = 120;
+
+/** Columns of the terminal that results go to. */
+export function columns(isFile = false): number {
+  if (process.stdout.isTTY) return process.stdout.columns;
+  return isFile ? COLUMNS_DEFAULT_OF_FILES : COLUMNS_DEFAULT;
 }
 
 export function writeResult(text: string): void {

@@ -16,7 +16,7 @@ import {
   worstExitCode,
 } from './exit-code.ts';
 import { findHang, type Hang } from './hang.ts';
-import { columns, ProgressLine, writeNote } from './output.ts';
+import { ProgressLine, writeNote } from './output.ts';
 import { errorText, internalErrorText } from './error-text.ts';
 import { resolvePlace, userPlace } from './place.ts';
 import type { Message, Request, WorkerInput } from './protocol.ts';
@@ -193,10 +193,7 @@ class Supervisor {
     const seconds = (performance.now() - this.startedAt) / 1000;
     const rate = Math.round(executions / seconds);
     this.progress.show(
-      `${this.present}: ${executions} executions, ${rate} a second, ${depth} steps deep`.slice(
-        0,
-        columns(),
-      ),
+      `${this.present}: ${executions} executions, ${rate} a second, ${depth} steps deep`,
     );
   }
 

@@ -37,7 +37,7 @@ declare module 'vitest' {
   }
 }
 
-const VIEW = { isJson: false, hasColor: false, columns: 100, isBrief: false };
+const VIEW = { isJson: false, hasColor: false, columns: 120, isBrief: false };
 
 expect.extend({
   toHoldInEveryInterleaving(received: unknown, options: MatcherOptions = {}): MatcherResult {

@@ -186,6 +186,7 @@ describe.each(NODES)('on %s, a file', (node) => {
     expect(stdout.match(/^\w+ only$/gm)).toEqual(['one only', 'three only', 'two only']);
     // In every step and in the story: where the user wrote it.
     expect(stdout).toContain(`some folder/parts/three.ts:${BODY_LINE + 1}`);
+    expect(stdout).toMatch(/^ +1 +mutex_lock\(&thing\.lock\) .* three\.ts:3$/m);
     expect(code).toBe(1);
   });
 

@@ -66,7 +66,7 @@ async function checkOnce(
       view: {
         isJson,
         hasColor: !isJson && hasColor(process.stdout),
-        columns: columns(),
+        columns: columns(target.kind === 'file'),
         isBrief: false,
       },
     };

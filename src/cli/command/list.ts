@@ -66,7 +66,7 @@ function jsonText(): string {
     })),
   }));
   const families = PROGRAMS.filter(({ counts }) => counts !== null).map(
-    ({ name, counts, about }) => ({ name, about, ...counts }),
+    ({ name, counts, about }) => ({ name, about, min: counts?.min, max: counts?.max }),
   );
   return JSON.stringify({ schemaVersion: SCHEMA_VERSION, scenarios, families }, null, 2);
 }
