@@ -22,8 +22,9 @@ export class Counters {
     this.cells[BEAT] = (this.cells[BEAT] as number) + 1;
   }
 
-  noteExecution(depth: number): void {
-    this.cells[EXECUTIONS] = (this.cells[EXECUTIONS] as number) + 1;
+  /** How far the present search has come. */
+  noteProgress(executions: number, depth: number): void {
+    this.cells[EXECUTIONS] = executions;
     this.cells[DEPTH] = depth;
   }
 

@@ -34,7 +34,6 @@ export class Lookout implements Watch {
   }
 
   onStart(kernel: Kernel): void {
-    if (this.kernel !== null) this.counters.noteExecution(this.kernel.stepCount);
     this.kernel = kernel;
     this.lastTask = null;
     this.lastOperation = null;

@@ -28,7 +28,8 @@ const COLUMNS_DEFAULT_OF_FILES = 120;
 
 /** Columns of the terminal that results go to. */
 export function columns(isFile = false): number {
-  if (process.stdout.isTTY) return process.stdout.columns;
+  // Some terminals do not know how wide they are, and say 0.
+  if (process.stdout.isTTY && process.stdout.columns > 0) return process.stdout.columns;
   return isFile ? COLUMNS_DEFAULT_OF_FILES : COLUMNS_DEFAULT;
 }
 
@@ -50,7 +51,9 @@ export class ProgressLine {
 
   show(text: string): void {
     if (!this.isShown) return;
-    process.stderr.write(`\r${text.slice(0, process.stderr.columns - 1)}\u001B[K`);
+    process.stderr.write(
+      `\r${text.slice(0, (process.stderr.columns || COLUMNS_DEFAULT) - 1)}\u001B[K`,
+    );
     this.isDrawn = true;
   }
 

@@ -56,7 +56,7 @@ class Supervisor {
   private readonly exitCodes: number[] = [];
   private readonly documents: unknown[] = [];
   private readonly failures: Failure[] = [];
-  private readonly startedAt = performance.now();
+  private startedAt = performance.now();
   private worker!: Worker;
   private ticker!: NodeJS.Timeout;
   private present = '';
@@ -112,6 +112,7 @@ class Supervisor {
     switch (message.kind) {
       case 'started':
         this.present = message.name;
+        this.startedAt = performance.now();
         break;
       case 'result':
         this.exitCodes.push(message.exitCode);

@@ -3,7 +3,7 @@
  * It may be ended at any moment; what it has to say it says as messages (protocol.ts).
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import { checkVariant, type WithSchedule } from '../check/check-variant.ts';
+import { checkVariant, type Progress, type WithSchedule } from '../check/check-variant.ts';
 import type { Bound, VariantResult } from '../check/result.ts';
 import { programOf, type AnyScenario } from '../check/scenario.ts';
 import { InternalError } from '../base/assert.ts';
@@ -139,7 +139,9 @@ function explore(scenario: AnyScenario, variant: string, request: CheckRequest):
   const { doesBail, stepCountMax, executionCountMax, secondsMax } = request;
   const startedAt = performance.now();
   const seconds = (): number => (performance.now() - startedAt) / 1000;
-  const boundReached = (): Bound | null => {
+  counters.noteProgress(0, 0);
+  const boundReached = ({ executions }: Progress): Bound | null => {
+    counters.noteProgress(executions, lookout.presentKernel?.stepCount ?? 0);
     if (secondsMax !== null && seconds() >= secondsMax) {
       return { kind: 'time', limit: secondsMax, isRequested: true };
     }
