@@ -145,8 +145,9 @@ export abstract class KernelState {
    * the acquisitions of those who hold the lock. Only together can they be tried the other way round.
    */
   heldSince(task: Task): readonly number[] {
-    const steps = task.pending?.heldSince(task) ?? [];
-    const { cpu } = task;
+    const { cpu, pending } = task;
+    // Shut out from its CPU, a task may be at an operation that nothing else keeps from happening.
+    const steps = pending === null || pending.isEnabled(task) ? [] : pending.heldSince(task);
     const isShutOut = cpu.isShared && cpu.excludes(task) && !isInterruptEntry(task);
     return isShutOut ? [...steps, cpu.acquiredAt] : steps;
   }

@@ -20,6 +20,7 @@ import {
   READ,
   WRITE,
   type Access,
+  type PastHold,
   type Yieldable,
 } from './operation.ts';
 import { running } from './running.ts';
@@ -83,6 +84,12 @@ abstract class MutexOperation<R> extends Operation<R> {
     task.heldLocks.push(this.lock.held);
   }
 
+  /** When it was held last, if it is free. */
+  protected lastHold(): readonly PastHold[] {
+    const { owner, lastAcquire, lastRelease } = this.lock;
+    return owner === null && lastRelease >= 0 ? [[lastAcquire, lastRelease]] : [];
+  }
+
   /** What trying touches: the outcome depends on whether the mutex is free. */
   protected tryFootprint(out: Access[]): void {
     const { variable, owner } = this.lock;
@@ -112,6 +119,10 @@ class MutexLock extends MutexOperation<void> {
   override heldSince(): readonly number[] {
     return this.lock.owner === null ? [] : [this.lock.lastAcquire];
   }
+
+  override heldBefore(): readonly PastHold[] {
+    return this.lastHold();
+  }
 }
 
 class MutexLockSignal extends MutexOperation<number> {
@@ -138,6 +149,11 @@ class MutexLockSignal extends MutexOperation<number> {
 
   override heldSince(): readonly number[] {
     return this.lock.owner === null ? [] : [this.lock.lastAcquire];
+  }
+
+  /** With a signal it would not have waited. */
+  override heldBefore(task: Task): readonly PastHold[] {
+    return task.hasSignal ? [] : this.lastHold();
   }
 }
 

@@ -74,6 +74,9 @@ export abstract class Yieldable<R> {
   }
 }
 
+/** A time for which something was held: the steps that began and ended it. */
+export type PastHold = readonly [since: number, end: number];
+
 export abstract class Operation<R = void> extends Yieldable<R> {
   /** The memory that the operation touches; using it after it was freed is a finding. */
   readonly memory: Memory | null;
@@ -123,11 +126,11 @@ export abstract class Operation<R = void> extends Yieldable<R> {
   }
 
   /**
-   * Where several may hold a lock at once: those who held it together with those of {@link heldSince}
-   * and have let go of it, as pairs of steps, from acquisition to release. The operation would come
-   * after them too.
+   * Those who held it before and have let go of it, as pairs of steps, from acquisition to release, as
+   * far as the operation would come after them, if it came now, and would have waited for them. For
+   * tasks that do not go on: because of {@link heldSince}, or because they are shut out from their CPU.
    */
-  heldBefore(_task: Task): readonly (readonly [since: number, end: number])[] {
+  heldBefore(_task: Task): readonly PastHold[] {
     return [];
   }
 }

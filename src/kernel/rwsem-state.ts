@@ -8,13 +8,10 @@
  */
 import { dropHeld, heldAs } from './held-lock.ts';
 import { KernelObject } from './memory.ts';
-import { access, COMMUTE, READ, WRITE, type Access } from './operation.ts';
+import { access, COMMUTE, READ, WRITE, type Access, type PastHold } from './operation.ts';
 import { running } from './running.ts';
 import type { RwsemOperations } from './rwsem.ts';
 import type { HeldLock, Task } from './task.ts';
-
-/** A time for which others were kept out: the steps that began and ended it. */
-export type PastHold = readonly [since: number, end: number];
 
 export class RwSemaphore extends KernelObject {
   writer: Task | null = null;

@@ -18,8 +18,8 @@
 import { EINTR } from '../base/errno.ts';
 import { fn } from './call.ts';
 import { FieldSpec, type Placement } from './memory.ts';
-import { made, Operation, type Access, type Yieldable } from './operation.ts';
-import { FairRwSemaphore, RwSemaphore, type PastHold } from './rwsem-state.ts';
+import { made, Operation, type Access, type PastHold, type Yieldable } from './operation.ts';
+import { FairRwSemaphore, RwSemaphore } from './rwsem-state.ts';
 import { signalMayCome, signalWait, untilSignal } from './signal.ts';
 import type { Task } from './task.ts';
 
@@ -88,7 +88,7 @@ abstract class ReadWait<R> extends RwsemOperation<R> {
     return this.lock.keepsOutReadersSince;
   }
 
-  override heldBefore(): readonly PastHold[] {
+  override heldBefore(_task: Task): readonly PastHold[] {
     return this.lock.keptOutReaders;
   }
 }
@@ -113,6 +113,11 @@ class DownReadSignal extends ReadWait<number> {
     if (!this.lock.canRead) return -EINTR;
     this.lock.takeForReading(task, !task.hasSignal);
     return 0;
+  }
+
+  /** With a signal it would not have waited. */
+  override heldBefore(task: Task): readonly PastHold[] {
+    return task.hasSignal ? [] : super.heldBefore(task);
   }
 }
 
@@ -182,7 +187,7 @@ abstract class WriteWait<R> extends RwsemOperation<R> {
     return this.lock.keepsOutWritersSince;
   }
 
-  override heldBefore(): readonly PastHold[] {
+  override heldBefore(_task: Task): readonly PastHold[] {
     return this.lock.pastReads;
   }
 }
@@ -210,6 +215,11 @@ class DownWriteSignal extends WriteWait<number> {
     }
     this.lock.takeForWriting(task, !task.hasSignal);
     return 0;
+  }
+
+  /** With a signal it would not have waited. */
+  override heldBefore(task: Task): readonly PastHold[] {
+    return task.hasSignal ? [] : super.heldBefore(task);
   }
 }
 

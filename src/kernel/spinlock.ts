@@ -12,7 +12,16 @@
  */
 import { checkOwner, dropHeld, heldAs } from './held-lock.ts';
 import { FieldSpec, KernelObject, type Placement } from './memory.ts';
-import { access, COMMUTE, made, Operation, READ, WRITE, type Access } from './operation.ts';
+import {
+  access,
+  COMMUTE,
+  made,
+  Operation,
+  READ,
+  WRITE,
+  type Access,
+  type PastHold,
+} from './operation.ts';
 import { irqsOff, irqsRestore, preemptCountDec, preemptCountInc } from './preempt.ts';
 import { running } from './running.ts';
 import type { HeldLock, Task } from './task.ts';
@@ -110,6 +119,11 @@ class SpinLock extends SpinOperation<number> {
 
   override heldSince(): readonly number[] {
     return this.lock.owner === null ? [] : [this.lock.lastAcquire];
+  }
+
+  override heldBefore(): readonly PastHold[] {
+    const { owner, lastAcquire, lastRelease } = this.lock;
+    return owner === null && lastRelease >= 0 ? [[lastAcquire, lastRelease]] : [];
   }
 }
 

@@ -10,6 +10,7 @@ import {
   mutex,
   mutexIsLocked,
   mutexLock,
+  mutexLockKillable,
   mutexTrylock,
   mutexUnlock,
 } from '../../src/kernel/mutex.ts';
@@ -432,6 +433,22 @@ const TRICKY: Record<string, Program> = {
       },
     },
     { cpus: { one: 0, two: 0 } },
+  ),
+  'a task that has a signal is shut out from its CPU before it finds the lock held': small(
+    { m: mutex(), l: spinlock() },
+    {
+      *one(s) {
+        yield* mutexTrylock(s.m);
+        yield* spinLock(s.l);
+        yield* mutexLockKillable(s.m);
+      },
+      *two(s) {
+        yield* mutexLock(s.m);
+        yield* mutexUnlock(s.m);
+        yield* mutexLockKillable(s.m);
+      },
+    },
+    { cpus: { one: 0, two: 0 }, faults: { signals: 1 } },
   ),
   'tasks are started by tasks that race': small(
     { c: atomic(0) },
