@@ -25,10 +25,23 @@ interface Sight {
   readonly stack: CodeStack;
 }
 
+interface Written {
+  readonly slots: Slots;
+  readonly key: string;
+  readonly field: string;
+  readonly stack: CodeStack;
+}
+
 /** Notes all that happens in one execution. */
 class Witness implements Tracer, Watch {
   readonly seen: Sight[] = [];
   private lastMade = new CodeStack();
+  /** A field that is being written: what it holds then is seen afterwards. */
+  private written: {
+    readonly slots: Slots;
+    readonly key: string;
+    readonly stack: CodeStack;
+  } | null = null;
 
   onMade(): void {
     this.lastMade = new CodeStack();
@@ -55,16 +68,36 @@ class Witness implements Tracer, Watch {
   }
 
   onPlainAccess(kernel: Kernel, object: KernelObject, key: string, item: Access): void {
-    const verb = modeOf(item) === READ ? 'read' : 'changed';
-    const value = (object as unknown as Record<string, unknown>)[slotOf(key)];
-    const shown = isPlain(value) ? `, which was ${String(value)}` : '';
+    const isRead = modeOf(item) === READ;
+    const slots = object as unknown as Slots;
+    const stack = new CodeStack();
     const { name } = kernel.currentTask;
-    this.note(`task '${name}' ${verb} ${object.path}.${key}${shown}`, new CodeStack());
+    const field = `${object.path}.${key}`;
+    const text = isRead ? `read${valueText(slots[slotOf(key)])} from` : 'wrote to';
+    this.note(`task '${name}' ${text} ${field}`, stack);
+    this.written = isRead ? null : { slots, key, field, stack };
+  }
+
+  onEnd(): void {
+    this.note('the execution ended', this.lastMade);
   }
 
   private note(text: string, stack: CodeStack): void {
+    if (this.written !== null) {
+      const { slots, key, field, stack: place } = this.written;
+      this.seen.push({ text: `${field} became${valueText(slots[slotOf(key)])}`, stack: place });
+      this.written = null;
+    }
     this.seen.push({ text, stack });
   }
+}
+
+/** The fields of an object, as struct.ts keeps them. */
+type Slots = Readonly<Record<string, unknown>>;
+
+/** Objects are told apart by what is done with them. */
+function valueText(value: unknown): string {
+  return isPlain(value) ? ` ${String(value)}` : '';
 }
 
 function isPlain(value: unknown): boolean {

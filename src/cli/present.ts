@@ -1,4 +1,5 @@
 /** From results to what is printed: repeats the executions that matter, and draws them. */
+import { WORKER_MEBIBYTES_MAX } from '../base/limits.ts';
 import { allDetectors } from '../check/detector/index.ts';
 import type { Schedule } from '../check/program.ts';
 import type { VariantResult, Violation } from '../check/result.ts';
@@ -43,6 +44,28 @@ export function presentCheck(result: VariantResult, origin: Origin, view: View):
     lines.push(style.dim(`All pictures: npx mmulab check ${name} --variant ${origin.variant}`));
   }
   return { text: `${lines.join('\n')}\n`, json: null };
+}
+
+/** The part of the JSON document for a search that memory ended before it could tell anything. */
+export function presentStub({ scenario, variant }: Origin): object {
+  const limit = WORKER_MEBIBYTES_MAX;
+  const result: VariantResult = {
+    scenario: scenario.name,
+    variant,
+    models: scenario.models ?? [],
+    expected: scenario.variants[variant]?.expect ?? null,
+    asExpected: false,
+    verdict: 'bounded',
+    complete: false,
+    bound: { kind: 'memory', limit, isRequested: false },
+    goals: [],
+    executions: 0,
+    blocked: 0,
+    steps: 0,
+    violations: [],
+    suspicions: [],
+  };
+  return jsonDocument([{ result, shown: [] }]).results[0] as object;
 }
 
 function show(violation: Violation, origin: Origin): ShownViolation {

@@ -44,8 +44,8 @@ export interface ReplayRequest {
 export type Request = CheckRequest | ReplayRequest;
 
 export type Message =
-  /** A variant is being checked now. */
-  | { readonly kind: 'started'; readonly name: string }
+  /** A variant is being checked now. `stub` is what is known of its result at least. */
+  | { readonly kind: 'started'; readonly name: string; readonly stub: object | null }
   /** A variant is done: as text, or as a part of the JSON document. */
   | {
       readonly kind: 'result';

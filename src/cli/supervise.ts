@@ -60,6 +60,7 @@ class Supervisor {
   private worker!: Worker;
   private ticker!: NodeJS.Timeout;
   private present = '';
+  private stub: object | null = null;
   private lastBeats = 0;
   private silentTicks = 0;
   private isOver = false;
@@ -112,6 +113,7 @@ class Supervisor {
     switch (message.kind) {
       case 'started':
         this.present = message.name;
+        this.stub = message.stub;
         this.startedAt = performance.now();
         break;
       case 'result':
@@ -142,6 +144,9 @@ class Supervisor {
     this.progress.clear();
     if (error.code === 'ERR_WORKER_OUT_OF_MEMORY') {
       this.exitCodes.push(EXIT_LIMIT);
+      if (this.stub !== null) {
+        this.documents.push({ ...this.stub, executions: this.counters.executions });
+      }
       writeNote(
         `mmulab: the search was ended: it took more than ${WORKER_MEBIBYTES_MAX} MiB of memory` +
           `${this.whereItWas()}. Use a smaller scenario, or a bound like --max-executions.`,

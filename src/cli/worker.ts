@@ -17,7 +17,7 @@ import { loadScenarios } from './load-file.ts';
 import { locate } from './locate.ts';
 import { Lookout } from './lookout.ts';
 import { displayPath, userPlace } from './place.ts';
-import { presentCheck, presentReplay, type Origin } from './present.ts';
+import { presentCheck, presentReplay, presentStub, type Origin } from './present.ts';
 import type {
   CheckRequest,
   Message,
@@ -108,7 +108,11 @@ function checkScenario(
 ): void {
   for (const variant of variants) {
     if (counters.isAskedToStop) return;
-    post({ kind: 'started', name: `${scenario.name} (${variant})` });
+    post({
+      kind: 'started',
+      name: `${scenario.name} (${variant})`,
+      stub: presentStub({ scenario, variant, file }),
+    });
     try {
       checkOne(scenario, variant, request, file);
     } catch (error) {
@@ -159,7 +163,7 @@ function explore(scenario: AnyScenario, variant: string, request: CheckRequest):
 async function replay(request: ReplayRequest): Promise<void> {
   const { scenario, variant, schedule, file } = await openToken(request.token, request.file);
   const watched = lookout.watch(scenario);
-  post({ kind: 'started', name: `${scenario.name} (${variant})` });
+  post({ kind: 'started', name: `${scenario.name} (${variant})`, stub: null });
   try {
     const origin: Origin = { scenario: watched, variant, file };
     const { text, json, exitCode } = presentReplay(schedule, origin, request.view);

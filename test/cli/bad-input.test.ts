@@ -146,7 +146,7 @@ const FILES: Readonly<Record<string, Bad>> = {
     text: scenarioFile(
       `    yield* mutexLock(thing.lock);\n    thing.value = Math.random();\n    thing.value += 1;\n    yield* mutexUnlock(thing.lock);`,
     ),
-    says: `:${at(2)}: the same schedule took another course`,
+    says: `:${at(1)}: the same schedule took another course`,
   },
   exits: {
     title: 'ends the process',

@@ -109,7 +109,15 @@ describe('the exit code', () => {
     );
     const text = scenarioFile(hog, hoard).replace('b: {', `${tasks.join(', ')}, b: {`);
     shop.write({ 'hog.ts': text });
-    const { code, stderr } = await shop.run(['check', './hog.ts']);
+    const ended = await shop.run(['check', './hog.ts', '--json']);
+    const { code, stderr } = ended;
+    expect(resultsOf(ended)).toEqual([
+      expect.objectContaining({
+        verdict: 'bounded',
+        complete: false,
+        bound: { kind: 'memory', limit: 2048, requested: false },
+      }),
+    ]);
     expect(stderr).toMatch(/it took more than 2048 MiB of memory, in mine \(only\) after \d+ exec/);
     expect(stderr).not.toMatch(OWN_STACK);
     expect(code).toBe(3);

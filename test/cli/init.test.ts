@@ -1,13 +1,14 @@
 /** `init`: what it writes checks clean, breaks as its comment says, passes as a test, and type-checks. */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { NODES, ROOT, Running, Workshop, type Ended } from './mmulab.ts';
 
 const shop = new Workshop();
 /** Inside the clone, where `mmulab` is found by its name. */
-const inside = mkdtempSync(join(ROOT, 'test-results-init-'));
+mkdirSync(join(ROOT, 'test-results'), { recursive: true });
+const inside = mkdtempSync(join(ROOT, 'test-results/init-'));
 
 afterAll(() => {
   shop.remove();
@@ -116,7 +117,7 @@ describe('in the clone, what init writes', () => {
     await shop.run(['init', 'typed']);
     writeFileSync(join(inside, 'typed.ts'), read('typed.ts'));
     writeFileSync(join(inside, 'typed.test.ts'), read('typed.test.ts'));
-    const config = { extends: '../tsconfig.json', include: ['typed.ts', 'typed.test.ts'] };
+    const config = { extends: '../../tsconfig.json', include: ['typed.ts', 'typed.test.ts'] };
     writeFileSync(join(inside, 'tsconfig.json'), JSON.stringify(config));
     const { code, stdout } = await tool('typescript/bin/tsc', ['-p', inside], ROOT);
     expect([code, stdout]).toEqual([0, '']);
