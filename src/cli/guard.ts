@@ -37,11 +37,7 @@ class Witness implements Tracer, Watch {
   readonly seen: Sight[] = [];
   private lastMade = new CodeStack();
   /** A field that is being written: what it holds then is seen afterwards. */
-  private written: {
-    readonly slots: Slots;
-    readonly key: string;
-    readonly stack: CodeStack;
-  } | null = null;
+  private written: Written | null = null;
 
   onMade(): void {
     this.lastMade = new CodeStack();
