@@ -11,14 +11,8 @@
  * Later names: `mmap_sem` became `mmap_lock` (v5.8), `mmu_notifier_mm` became
  * `notifier_subscriptions` (v5.6).
  */
-import {
-  atomic,
-  atomicDecAndTest,
-  atomicInc,
-  atomicIncNotZero,
-  atomicRead,
-} from '../kernel/atomic.ts';
-import { bugOn } from '../kernel/assertion.ts';
+import { atomic, atomicDecAndTest, atomicInc, atomicIncNotZero } from '../kernel/atomic.ts';
+import { mightSleep, warnOn } from '../kernel/assertion.ts';
 import { fn, type KernelCallable } from '../kernel/call.ts';
 import { GFP_KERNEL } from '../kernel/gfp.ts';
 import { perKernel } from '../kernel/kernel.ts';
@@ -77,7 +71,7 @@ export const mmdrop = fn(function* mmdrop(mm: MmStruct) {
 /** Nobody can reach the structure any more: mm_count is zero. */
 const mmdropLast = fn(
   function* mmdropLast(mm: MmStruct) {
-    bugOn(current().mm === mm, 'mm == current->mm');
+    warnOn(mm === current().mm, 'mm == current->mm');
     const destroy = mmHooks(running).mmuNotifierMmDestroy;
     if (destroy !== null) yield* destroy(mm);
     yield* kfree(mm);
@@ -103,13 +97,9 @@ export const mmgetNotZero = fn(function* mmgetNotZero(mm: MmStruct) {
  * context: hold no lock that a release callback takes. May sleep.
  */
 export const mmput = fn(function* mmput(mm: MmStruct) {
+  mightSleep();
   if (!(yield* atomicDecAndTest(mm.mmUsers))) return;
   const exit = mmHooks(running).exitMmap;
   if (exit !== null) yield* exit(mm);
   yield* mmdrop(mm);
-});
-
-/** Whether the address space has a user at this moment. */
-export const mmHasUsers = fn(function* mmHasUsers(mm: MmStruct) {
-  return (yield* atomicRead(mm.mmUsers)) > 0;
 });

@@ -7,7 +7,8 @@
  *
  * Modelled: the order (the global mutex, then all i_mmap locks, then all anon_vma locks), that a lock
  * shared by several mappings is taken once, -EINTR when a signal is pending before a mapping.
- * Simplified: one pass for file mappings instead of hugetlb ones first.
+ * Simplified: one pass for file mappings instead of hugetlb ones first; a VMA has one anon_vma, not a
+ * chain.
  */
 import { EINTR } from '../base/errno.ts';
 import { bugOn } from '../kernel/assertion.ts';
@@ -16,7 +17,7 @@ import { perKernel } from '../kernel/kernel.ts';
 import { listForEach } from '../kernel/list.ts';
 import { mutex, mutexLock, mutexUnlock } from '../kernel/mutex.ts';
 import { running } from '../kernel/running.ts';
-import { downReadTrylock, downWrite, upRead, upWrite } from '../kernel/rwsem.ts';
+import { downReadTrylock, downWrite, upWrite } from '../kernel/rwsem.ts';
 import { signalPending } from '../kernel/signal.ts';
 import { allocateStatic } from '../kernel/slab.ts';
 import { containerOf, struct } from '../kernel/struct.ts';
@@ -38,9 +39,7 @@ export function vmas(mm: MmStruct): VmArea[] {
  * May sleep. Pairs with {@link mmDropAllLocks}.
  */
 export const mmTakeAllLocks = fn(function* mmTakeAllLocks(mm: MmStruct) {
-  const isFree = yield* downReadTrylock(mm.mmapSem);
-  bugOn(isFree, 'down_read_trylock(&mm->mmap_sem)');
-  if (isFree) yield* upRead(mm.mmapSem);
+  bugOn(yield* downReadTrylock(mm.mmapSem), 'down_read_trylock(&mm->mmap_sem)');
   yield* mutexLock(globals(running).mmAllLocksMutex);
   for (const vma of vmas(mm)) {
     if (yield* signalPending()) return yield* giveUp(mm);

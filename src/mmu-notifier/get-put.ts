@@ -37,7 +37,7 @@ import { mmuNotifierRegisterLocked } from './register.ts';
 /** UINT_MAX: more gets than this at a time are refused. */
 export const MMU_NOTIFIER_USERS_MAX = 2 ** 32 - 1;
 
-/** The mm's notifier with these ops, with one more user; NULL if there is none. */
+/** The mm's notifier with these ops, with one more user; NULL if there is none; ERR_PTR(-EOVERFLOW). */
 const findGetMmuNotifier = fn(function* findGetMmuNotifier(mm: MmStruct, ops: MmuNotifierOps) {
   const notifiers = mmuNotifierMmOf(mm);
   if (notifiers === null) return null;
@@ -61,7 +61,7 @@ const findGetMmuNotifier = fn(function* findGetMmuNotifier(mm: MmStruct, ops: Mm
 /**
  * The notifier of `ops` on `mm`: the one that is there, with one more user, or a new one from
  * `ops.allocNotifier`. Each get needs a put. The caller holds mmap_sem for write and keeps mm_users
- * above zero. While it is held, `mn->mm` is a valid pointer, to be promoted with mmget_not_zero.
+ * above zero. Until the put, `mn->mm` is a valid pointer, to be promoted with mmget_not_zero.
  * Returns the notifier, or ERR_PTR: -EOVERFLOW, what `allocNotifier` returned, -ENOMEM, -EINTR. May
  * sleep.
  *
@@ -130,7 +130,8 @@ export const mmuNotifierPut = fn(function* mmuNotifierPut(mn: MmuNotifier) {
 
 /**
  * Waits until the ops of notifiers that were put are no longer called. For module exit. It waits for
- * a grace period, not for the callbacks queued on other CPUs: see candidate A-13. Sleeps.
+ * a grace period, not for the callbacks queued on other CPUs: a free_notifier may still be pending
+ * there. Sleeps.
  *
  * @kernel mmu_notifier_synchronize
  */

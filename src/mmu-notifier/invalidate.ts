@@ -20,14 +20,15 @@ import {
   mmuNotifierRangeBlockable,
   notifierSrcu,
   type MmuNotifierMm,
+  type MmuNotifierOps,
   type MmuNotifierRange,
 } from './mmu-notifier.ts';
 
+type RangeStart = NonNullable<MmuNotifierOps['invalidateRangeStart']>;
+
 /** Calls one notifier's start; a non-blockable one must not sleep in it. */
 const callStart = fn(
-  function* callStart(mn: MmuNotifier, range: MmuNotifierRange) {
-    const start = mn.ops!.invalidateRangeStart;
-    if (start === undefined) return 0;
+  function* callStart(mn: MmuNotifier, start: RangeStart, range: MmuNotifierRange) {
     const isBlockable = mmuNotifierRangeBlockable(range);
     const task = current();
     if (!isBlockable) task.nonBlockCount += 1;
@@ -54,8 +55,9 @@ const invalidateRangeStartSlow = fn(
     let node = yield* hlistFirstRcu(notifiers.list);
     while (node !== null) {
       const mn = containerOf(node, MmuNotifier, 'hlist');
-      if (mn.ops!.invalidateRangeStart !== undefined) {
-        const error = yield* callStart(mn, range);
+      const start = mn.ops!.invalidateRangeStart;
+      if (start !== undefined) {
+        const error = yield* callStart(mn, start, range);
         if (error !== 0) result = error;
       }
       node = yield* hlistNextRcu(node);

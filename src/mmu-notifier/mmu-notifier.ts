@@ -13,6 +13,9 @@
  * Readers walk the list under SRCU: callbacks may sleep. One SRCU domain serves all mms. Writers hold
  * `lock`. Who is on the list is not called after it was unlinked *and* an SRCU grace period has
  * passed; both are needed before its memory may go.
+ *
+ * Not modelled yet: the young and change_pte callbacks, and the lockdep map that reports an allocation
+ * in a callback which may enter reclaim.
  */
 import type { KernelCallable } from '../kernel/call.ts';
 import type { ErrPtr } from '../kernel/err-ptr.ts';

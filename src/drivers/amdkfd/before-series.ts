@@ -73,11 +73,10 @@ const initLate = fn(
       error = yield* kfdInitApertures(p);
       if (error !== 0) break errInitApertures;
       error = yield* kfdProcessInitCwsrApu(p.mm!);
-      if (error !== 0) break errInitApertures;
-      return 0;
+      if (error === 0) return 0;
+      yield* kfdProcessFreeOutstandingKfdBos(p);
+      yield* kfdProcessDestroyPdds(p);
     }
-    yield* kfdProcessFreeOutstandingKfdBos(p);
-    yield* kfdProcessDestroyPdds(p);
     yield* pqmUninit(p);
     return error;
   },

@@ -76,7 +76,10 @@ export const kfdLookupProcessByMm = fn(function* kfdLookupProcessByMm(mm: MmStru
   return p;
 });
 
-/** The process of current, or ERR_PTR(-EINVAL) for a thread that has none to offer. */
+/**
+ * The process of current, without a reference; NULL if it never opened the device; ERR_PTR(-EINVAL) for
+ * a kernel thread, or one whose mm is not its group leader's.
+ */
 export const kfdGetProcess = fn(function* kfdGetProcess(
   thread: TaskStruct,
 ): Body<KfdProcess | ErrPtr | null> {
@@ -152,7 +155,7 @@ const restoreProcessWorker = fn(function* restoreProcessWorker(work: DelayedWork
   yield* mutexUnlock(p.mutex);
 });
 
-/** The fields that are ready before anything can fail. */
+/** The fields that need nothing but memory. Before anybody can find the process. */
 export function initProcess(p: KfdProcess, thread: TaskStruct): void {
   krefInit(p.ref);
   // An opaque key: not pinned, never dereferenced as if it were.

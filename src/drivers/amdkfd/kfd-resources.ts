@@ -22,7 +22,8 @@ const { fn } = amdkfd;
 /** Bytes of the trap handler that is mapped into the process for context save and restore. */
 const KFD_CWSR_TBA_TMA_SIZE = 8192;
 
-function takeBit(bitmap: number): number {
+/** The lowest bit that is free, or 0 if there is none. */
+function freeBit(bitmap: number): number {
   for (let bit = 1; bit < KFD_ID_COUNT; bit += 1) {
     if ((bitmap & (1 << bit)) === 0) return bit;
   }
@@ -33,12 +34,13 @@ function takeBit(bitmap: number): number {
 export const kfdPasidAlloc = fn(function* kfdPasidAlloc() {
   const kfd = globals();
   yield* mutexLock(kfd.kfdIdsMutex);
-  const pasid = takeBit(kfd.pasidBitmap);
+  const pasid = freeBit(kfd.pasidBitmap);
   kfd.pasidBitmap |= 1 << pasid;
   yield* mutexUnlock(kfd.kfdIdsMutex);
   return pasid;
 });
 
+/** Gives a PASID back. May sleep. */
 export const kfdPasidFree = fn(function* kfdPasidFree(pasid: number) {
   const kfd = globals();
   yield* mutexLock(kfd.kfdIdsMutex);
@@ -50,12 +52,13 @@ export const kfdPasidFree = fn(function* kfdPasidFree(pasid: number) {
 export const kfdAllocProcessDoorbells = fn(function* kfdAllocProcessDoorbells(p: KfdProcess) {
   const kfd = globals();
   yield* mutexLock(kfd.kfdIdsMutex);
-  p.doorbellIndex = takeBit(kfd.doorbellBitmap);
+  p.doorbellIndex = freeBit(kfd.doorbellBitmap);
   kfd.doorbellBitmap |= 1 << p.doorbellIndex;
   yield* mutexUnlock(kfd.kfdIdsMutex);
   return p.doorbellIndex === 0 ? -ENOMEM : 0;
 });
 
+/** Gives them back, if the process has any. May sleep. */
 export const kfdFreeProcessDoorbells = fn(function* kfdFreeProcessDoorbells(p: KfdProcess) {
   if (p.doorbellIndex === 0) return;
   const kfd = globals();
@@ -83,9 +86,11 @@ export const pqmUninit = fn(function* pqmUninit(p: KfdProcess) {
 /** Adds a queue; returns its id or -ENOMEM. The process's mutex is held. May sleep. */
 export const pqmCreateQueue = fn(function* pqmCreateQueue(p: KfdProcess) {
   const slots = p.pqm.queueSlotBitmap!;
+  const queueId = freeBit(slots.bits);
+  if (queueId === 0) return -ENOMEM;
   const queue = yield* kzalloc(KfdQueue, GFP_KERNEL);
   if (queue === null) return -ENOMEM;
-  queue.queueId = takeBit(slots.bits | 1);
+  queue.queueId = queueId;
   slots.bits |= 1 << queue.queueId;
   listAddTail(queue.node, p.pqm.queues);
   return queue.queueId;
@@ -99,6 +104,7 @@ export const kfdInitApertures = fn(function* kfdInitApertures(p: KfdProcess) {
   return 0;
 });
 
+/** Frees the per-device data. Its queues are gone. */
 export const kfdProcessDestroyPdds = fn(function* kfdProcessDestroyPdds(p: KfdProcess) {
   for (const node of listForEachSafe(p.perDeviceData)) {
     listDel(node);
@@ -106,6 +112,7 @@ export const kfdProcessDestroyPdds = fn(function* kfdProcessDestroyPdds(p: KfdPr
   }
 });
 
+/** Frees buffer objects that the program left behind. Its queues are gone. */
 export const kfdProcessFreeOutstandingKfdBos = fn(function* kfdProcessFreeOutstandingKfdBos(
   p: KfdProcess,
 ) {

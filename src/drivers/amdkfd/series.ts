@@ -83,13 +83,14 @@ const createProcess = fn(function* createProcess(thread: TaskStruct): Body<KfdPr
           p.mmuNotifier.ops = kfdProcessMmuNotifierOps;
           // Must be last: what is undone after this is undone by release.
           error = yield* mmuNotifierRegister(p.mmuNotifier, p.mm!);
-          if (error !== 0) break errInitApertures;
-          yield* getTaskStruct(p.leadThread);
-          yield* hashAddRcu(globals().kfdProcessesTable, p.kfdProcesses, p.mm!.address);
-          return p;
+          if (error === 0) {
+            yield* getTaskStruct(p.leadThread);
+            yield* hashAddRcu(globals().kfdProcessesTable, p.kfdProcesses, p.mm!.address);
+            return p;
+          }
+          yield* kfdProcessFreeOutstandingKfdBos(p);
+          yield* kfdProcessDestroyPdds(p);
         }
-        yield* kfdProcessFreeOutstandingKfdBos(p);
-        yield* kfdProcessDestroyPdds(p);
         yield* pqmUninit(p);
       }
       yield* kfdFreeProcessDoorbells(p);
