@@ -286,7 +286,10 @@ const copyProcess = fn(function* copyProcess(process: Process) {
     return error;
   }
   thread.mm = mm;
-  return new Process(running, mm, thread, yield* copyFileTable(process.files));
+  const child = new Process(running, mm, thread, yield* copyFileTable(process.files));
+  // As long as it lives it holds its memory, whether or not the scenario keeps hold of it.
+  running.roots.push(child);
+  return child;
 });
 
 const sysExit = fn(
