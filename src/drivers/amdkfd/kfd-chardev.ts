@@ -31,10 +31,9 @@ function openWith(
 
 const kfdIoctl = fn(function* kfdIoctl(file: File, command: number | string) {
   const process = yield* kfdGetProcess(currentThread()!);
-  if (process === null) return -EINVAL;
   if (isErr(process)) return ptrErr(process);
-  // The descriptor may have come from another process.
-  if (file.privateData !== process) return -EBADF;
+  // The descriptor may have come from another process, which this one's own must not be taken for.
+  if (process === null || file.privateData !== process) return -EBADF;
   if (command === AMDKFD_IOC_GET_VERSION) return KFD_IOCTL_VERSION;
   if (command !== AMDKFD_IOC_CREATE_QUEUE) return -ENOTTY;
   yield* mutexLock(process.mutex);

@@ -140,20 +140,17 @@ export const kfdProcessTeardown = fn(
   { name: 'kfd_process_notifier_release' },
 );
 
-/** Stops the process's queues for a while; memory is short. */
+/**
+ * Stops the process's queues for a while: memory is short. What finds that out belongs to amdgpu and is
+ * not modelled yet, so nothing queues this work; release cancels it all the same.
+ */
 const evictProcessWorker = fn(function* evictProcessWorker(work: DelayedWork) {
   const p = containerOf(work, KfdProcess, 'evictionWork');
-  yield* mutexLock(p.mutex);
-  yield* mutexUnlock(p.mutex);
   yield* queueDelayedWork(systemWq(), p.restoreWork, PROCESS_RESTORE_TIME_MS);
 });
 
-/** Lets them run again. */
-const restoreProcessWorker = fn(function* restoreProcessWorker(work: DelayedWork) {
-  const p = containerOf(work, KfdProcess, 'restoreWork');
-  yield* mutexLock(p.mutex);
-  yield* mutexUnlock(p.mutex);
-});
+/** Lets them run again: queues have no state of their own to restore. */
+const restoreProcessWorker = fn(function* restoreProcessWorker(_work: DelayedWork) {});
 
 /** The fields that need nothing but memory. Before anybody can find the process. */
 export function initProcess(p: KfdProcess, thread: TaskStruct): void {

@@ -53,7 +53,8 @@ test.each(VERSIONS)(
           const fd = yield* process.open(KFD_DEVICE);
           const child = yield* process.fork();
           if (typeof child === 'number') throw new Error('fork failed');
-          expect(yield* child.ioctl(fd, AMDKFD_IOC_GET_VERSION)).toBe(-EINVAL);
+          expect(yield* child.ioctl(fd, AMDKFD_IOC_GET_VERSION)).toBe(-EBADF);
+          expect(yield* child.mmapFile(fd, null)).toBe(-EINVAL);
           expect(yield* child.open(KFD_DEVICE)).toBeGreaterThanOrEqual(0);
           expect(yield* child.ioctl(fd, AMDKFD_IOC_GET_VERSION)).toBe(-EBADF);
           yield* process.exit();
