@@ -124,6 +124,20 @@ test('fork copies the mappings, and without memory leaves nothing behind', () =>
   }
 });
 
+test('a forked process that is still alive when all is over is no leak', () => {
+  const { findings, machine } = runOnMachine((booted) => {
+    const process = booted.process();
+    return [
+      function* user() {
+        yield* process.fork();
+        yield* process.exit();
+      },
+    ];
+  });
+  expect(findings).toEqual([]);
+  expect(machine.slabMemory.size).toBeGreaterThan(0);
+});
+
 test('exit waits for the system calls of other threads, or comes before them', () => {
   const results = new Set<number>();
   const scenario = defineScenario<{ process: Process }>({
