@@ -1,5 +1,6 @@
 /** A depth of the explorer's search. */
-import { conflicts, modeOf, variableOf, type Access } from '../kernel/operation.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { conflicts, modeOf, variableOf, type Access, type PastHold } from '../kernel/operation.ts';
 
 /** The step taken at one depth, and what else is to be tried instead. */
 export interface Node {
@@ -16,8 +17,15 @@ export interface Node {
   after: number[];
   /** For each of those the step that began what it ended, or -1; see `kernel.after`. */
   since: number[];
+  /** All times, over by then, in which it would have had to wait; only valid while it is taken. */
+  past: readonly PastHold[];
   /** PAUSE if the plain code behind the operation is a step of its own, otherwise 0. */
   pause: number;
+  /** True if the step is plain code. */
+  isPlain: boolean;
+  /** What the next step of each task would touch here: for each task from where to where. */
+  pending: Access[];
+  pendingStart: number[];
   /** For each sleeping task what its step touched when it was taken, however it turned out. */
   slept: (readonly Access[])[];
 }
@@ -35,9 +43,28 @@ export function nodeOf(task: number): Node {
     footprint: [],
     after: [],
     since: [],
+    past: [],
     pause: 0,
+    isPlain: false,
+    pending: [],
+    pendingStart: [],
     slept: [],
   };
+}
+
+/** Notes what the next step of each task would touch in the present state. */
+export function notePending(node: Node, kernel: Kernel): void {
+  for (const task of kernel.tasks) {
+    node.pendingStart[task.index] = node.pending.length;
+    if (task.pending !== null) kernel.footprint(task, node.pending);
+  }
+  node.pendingStart[kernel.tasks.length] = node.pending.length;
+}
+
+/** What was noted of `task`; nothing if it was not there yet. */
+export function pendingFootprint(node: Node, task: number): readonly Access[] {
+  const start = node.pendingStart[task];
+  return start === undefined ? [] : node.pending.slice(start, node.pendingStart[task + 1]);
 }
 
 /** True if the two footprints have conflicting accesses. */

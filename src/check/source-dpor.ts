@@ -30,7 +30,7 @@ import { tookAnotherCourse, tooManySteps } from './explore-error.ts';
 import type { Execution, ExploreOptions, ExploreResult } from './exploration.ts';
 import { LastAccess } from './last-access.ts';
 import type { Program, Schedule } from './program.ts';
-import { doConflict, nodeOf, type Node } from './search-node.ts';
+import { doConflict, nodeOf, notePending, pendingFootprint, type Node } from './search-node.ts';
 import { CLOCK_LENGTH, StepClocks } from './step-clocks.ts';
 
 export type { Execution, ExploreOptions, ExploreResult };
@@ -183,6 +183,7 @@ export class SourceDpor {
     node.backtrack = chosen;
     node.sleep = sleep;
     if (at > 0) node.slept = (this.nodes[at - 1] as Node).slept.slice();
+    notePending(node, this.kernel);
     this.nodes[at] = node;
     return node;
   }
@@ -207,8 +208,10 @@ export class SourceDpor {
     node.footprint.length = 0;
     kernel.footprint(task, node.footprint);
     const previous = task.lastStep;
-    const pauses = this.options.visibleMemory !== undefined && task.pending !== PLAIN_CODE;
+    node.isPlain = task.pending === PLAIN_CODE;
+    const pauses = this.options.visibleMemory !== undefined && !node.isPlain;
     node.pause = pauses ? PAUSE : 0;
+    node.past = task.pending?.heldBefore(task) ?? [];
     kernel.step(task, node.outcome | node.pause);
     this.steps += 1;
     this.options.onStep?.();
@@ -271,7 +274,8 @@ export class SourceDpor {
     const { cpu } = this.kernel.tasks[node.task] as Task;
     // The start of an interrupt handler is not shut out by those who shut out tasks.
     const isInterrupting = node.footprint.includes(access(cpu.variable + 1, WRITE));
-    const holds = cpu.isShared && !isInterrupting ? [...cpu.pastExclusions] : [];
+    const holds = [...node.past];
+    if (cpu.isShared && !isInterrupting) holds.push(...cpu.pastExclusions);
     for (const [at, since] of node.since.entries()) holds.push([since, node.after[at] as number]);
     for (let count = 0; count < group.length;) {
       count = group.length;
@@ -307,7 +311,9 @@ export class SourceDpor {
 
   /**
    * The tasks that can begin "what came after the first of `group` without depending on any of it,
-   * then the step at `at`".
+   * then the step at `at`". Without the group that step may touch something else than it did: what is
+   * asked is what it would have touched there. (Of plain code nobody knows, so it begins nothing but
+   * itself.)
    */
   protected initials(
     group: readonly number[],
@@ -317,13 +323,16 @@ export class SourceDpor {
     row: Int32Array,
   ): number {
     const early = Math.min(...group);
+    const own = pendingFootprint(this.nodes[early] as Node, task);
     const first = new Int32Array(CLOCK_LENGTH).fill(-1);
     let isFirst = true;
     for (let step = early + 1; step < at; step += 1) {
       if (group.some((member) => this.isBefore(member, step))) continue;
       const other = this.nodes[step] as Node;
       if ((first[other.task] as number) < 0) first[other.task] = step;
-      if (doConflict(node.footprint, other.footprint) || node.after.includes(step)) isFirst = false;
+      if (node.isPlain || doConflict(own, other.footprint) || node.after.includes(step)) {
+        isFirst = false;
+      }
     }
     let mask = 0;
     for (let other = 0; other < this.kernel.tasks.length; other += 1) {
@@ -354,10 +363,7 @@ export class SourceDpor {
       const node = nodeOf(task.index);
       node.since = [...kernel.heldSince(task)];
       node.after = node.since.map(() => -1);
-      for (const [since, end] of task.pending.heldBefore(task)) {
-        node.since.push(since);
-        node.after.push(end);
-      }
+      node.past = task.pending.heldBefore(task);
       kernel.footprint(task, node.footprint);
       const last = task.lastStep >= 0 ? task.lastStep : task.spawnedAt;
       const row = this.clocks.open(this.depth, last, kernel.tasks.length);

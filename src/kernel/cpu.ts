@@ -7,7 +7,7 @@
  * interrupts are on.
  * Simplified: a spinning task does not yet have preemption off; it is simply not enabled.
  */
-import { access, COMMUTE, WRITE, type Access } from './operation.ts';
+import { access, COMMUTE, WRITE, type Access, type PastHold } from './operation.ts';
 import type { Task } from './task.ts';
 
 /** Numbers from here on are CPUs of one task each, which asked for none. */
@@ -30,7 +30,9 @@ export class Cpu {
   /** The step at which that exclusion began, or -1. */
   lastReleaseSince = -1;
   /** All exclusions that are over, from the step that began each to the one that ended it. */
-  readonly pastExclusions: (readonly [since: number, end: number])[] = [];
+  readonly pastExclusions: PastHold[] = [];
+  /** All times, now over, in which interrupts were off or a handler was running. */
+  readonly pastIrqsOff: PastHold[] = [];
   private readonly acquireSteps: number[] = [];
   /** The step at which interrupts were last turned on, or -1. */
   lastIrqsOn = -1;

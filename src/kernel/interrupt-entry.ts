@@ -4,7 +4,7 @@
  * A time in which interrupts are off, and the time of a handler, are the same to the next handler: it comes
  * before or after, not in between.
  */
-import { made, Operation, type Access, type Body } from './operation.ts';
+import { made, Operation, type Access, type Body, type PastHold } from './operation.ts';
 import { running } from './running.ts';
 import type { Task } from './task.ts';
 
@@ -48,6 +48,10 @@ export class InterruptEntry<R> extends Operation<R | null> {
     const { cpu } = task;
     return [cpu.holders.at(-1)?.kind === 'interrupt' ? cpu.acquiredAt : cpu.irqsOffAt];
   }
+
+  override heldBefore(task: Task): readonly PastHold[] {
+    return task.cpu.pastIrqsOff;
+  }
 }
 
 export class InterruptReturn extends Operation<void> {
@@ -60,6 +64,7 @@ export class InterruptReturn extends Operation<void> {
     const { cpu } = task;
     cpu.lastIrqsOn = running.now;
     cpu.lastIrqsOnSince = cpu.acquiredAt;
+    cpu.pastIrqsOff.push([cpu.acquiredAt, running.now]);
   }
 
   describe(): string {

@@ -23,7 +23,16 @@ import { fn, type KernelCallable } from './call.ts';
 import { InterruptEntry, InterruptReturn } from './interrupt-entry.ts';
 import { perKernel, type Kernel } from './kernel.ts';
 import { textFootprint } from './module.ts';
-import { access, made, Operation, READ, WRITE, type Access, type Body } from './operation.ts';
+import {
+  access,
+  made,
+  Operation,
+  READ,
+  WRITE,
+  type Access,
+  type Body,
+  type PastHold,
+} from './operation.ts';
 import { running } from './running.ts';
 import type { Task } from './task.ts';
 
@@ -44,6 +53,7 @@ class IrqLine {
   disabledAt = -1;
   lastEnable = -1;
   lastEnableSince = -1;
+  readonly pastDisabled: PastHold[] = [];
   pending: IrqRun | null = null;
   /** The run that began last, whether or not it is over. */
   lastBegun: IrqRun | null = null;
@@ -135,6 +145,10 @@ class LineEntry extends InterruptEntry<NonNullable<IrqLine['action']>> {
     const steps = super.heldSince(task);
     return line.disableDepth > 0 ? [...steps, line.disabledAt] : steps;
   }
+
+  override heldBefore(task: Task): readonly PastHold[] {
+    return [...super.heldBefore(task), ...this.run.line.pastDisabled];
+  }
 }
 
 class LineReturn extends InterruptReturn {
@@ -224,6 +238,7 @@ class EnableIrq extends LineOperation<void> {
     if (line.disableDepth > 0) return;
     line.lastEnable = running.now;
     line.lastEnableSince = line.disabledAt;
+    line.pastDisabled.push([line.disabledAt, running.now]);
   }
 }
 

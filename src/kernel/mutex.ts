@@ -33,6 +33,7 @@ export class Mutex extends KernelObject {
   lastAcquire = -1;
   /** The step of the last unlock, or -1. */
   lastRelease = -1;
+  readonly pastHolds: PastHold[] = [];
   readonly held: HeldLock = heldAs(this, 'write');
   /** Made on first use. */
   readonly operations: MutexOperations = {
@@ -84,12 +85,6 @@ abstract class MutexOperation<R> extends Operation<R> {
     task.heldLocks.push(this.lock.held);
   }
 
-  /** When it was held last, if it is free. */
-  protected lastHold(): readonly PastHold[] {
-    const { owner, lastAcquire, lastRelease } = this.lock;
-    return owner === null && lastRelease >= 0 ? [[lastAcquire, lastRelease]] : [];
-  }
-
   /** What trying touches: the outcome depends on whether the mutex is free. */
   protected tryFootprint(out: Access[]): void {
     const { variable, owner } = this.lock;
@@ -121,7 +116,7 @@ class MutexLock extends MutexOperation<void> {
   }
 
   override heldBefore(): readonly PastHold[] {
-    return this.lastHold();
+    return this.lock.pastHolds;
   }
 }
 
@@ -153,7 +148,7 @@ class MutexLockSignal extends MutexOperation<number> {
 
   /** With a signal it would not have waited. */
   override heldBefore(task: Task): readonly PastHold[] {
-    return task.hasSignal ? [] : this.lastHold();
+    return task.hasSignal ? [] : this.lock.pastHolds;
   }
 }
 
@@ -180,6 +175,7 @@ class MutexUnlock extends MutexOperation<void> {
     dropHeld(lock.owner ?? task, lock);
     lock.owner = null;
     lock.lastRelease = running.now;
+    lock.pastHolds.push([lock.lastAcquire, running.now]);
   }
 }
 

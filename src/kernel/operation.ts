@@ -126,9 +126,8 @@ export abstract class Operation<R = void> extends Yieldable<R> {
   }
 
   /**
-   * Those who held it before and have let go of it, as pairs of steps, from acquisition to release, as
-   * far as the operation would come after them, if it came now, and would have waited for them. For
-   * tasks that do not go on: because of {@link heldSince}, or because they are shut out from their CPU.
+   * All times, now over, in which the operation would have been kept waiting. It can come before or
+   * after each of them, but not in between.
    */
   heldBefore(_task: Task): readonly PastHold[] {
     return [];

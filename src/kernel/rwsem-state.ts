@@ -25,6 +25,9 @@ export class RwSemaphore extends KernelObject {
   readonly readAcquires: number[] = [];
   /** Who has read since the last writer came. */
   readonly pastReads: PastHold[] = [];
+  /** All times for which it was held, those of readers and those of writers. */
+  readonly pastReadHolds: PastHold[] = [];
+  readonly pastWriteHolds: PastHold[] = [];
   readonly heldShared: HeldLock = heldAs(this, 'read');
   readonly heldExclusive: HeldLock = heldAs(this, 'write');
   /** Made on first use. */
@@ -58,6 +61,11 @@ export class RwSemaphore extends KernelObject {
   /** When readers were kept out before. Those who wait now came after the last, or the others. */
   get keptOutReaders(): readonly PastHold[] {
     return [[this.lastWriteAcquire, this.lastWriteRelease]];
+  }
+
+  /** All times for which readers were kept out. */
+  get pastWithoutReaders(): readonly PastHold[] {
+    return this.pastWriteHolds;
   }
 
   /** The tasks that keep writers out. */
@@ -162,7 +170,9 @@ export class RwSemaphore extends KernelObject {
     if (holder === undefined) return;
     const [since] = this.readAcquires.splice(at, 1);
     dropHeld(holder, this);
-    this.pastReads.push([since ?? -1, running.now]);
+    const hold: PastHold = [since ?? -1, running.now];
+    this.pastReads.push(hold);
+    this.pastReadHolds.push(hold);
   }
 
   /** Ends the hold for writing, whoever's it is, and returns who it was. */
@@ -173,6 +183,7 @@ export class RwSemaphore extends KernelObject {
     const holder = this.writer ?? task;
     this.writer = null;
     this.lastWriteRelease = running.now;
+    this.pastWriteHolds.push([this.lastWriteAcquire, running.now]);
     dropHeld(holder, this);
     return holder;
   }
@@ -221,6 +232,10 @@ export class FairRwSemaphore extends RwSemaphore {
   }
 
   override get keptOutReaders(): readonly PastHold[] {
+    return this.pastWrites;
+  }
+
+  override get pastWithoutReaders(): readonly PastHold[] {
     return this.pastWrites;
   }
 

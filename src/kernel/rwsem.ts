@@ -89,7 +89,7 @@ abstract class ReadWait<R> extends RwsemOperation<R> {
   }
 
   override heldBefore(_task: Task): readonly PastHold[] {
-    return this.lock.keptOutReaders;
+    return this.lock.pastWithoutReaders;
   }
 }
 
@@ -188,7 +188,7 @@ abstract class WriteWait<R> extends RwsemOperation<R> {
   }
 
   override heldBefore(_task: Task): readonly PastHold[] {
-    return this.lock.pastReads;
+    return [...this.lock.pastReadHolds, ...this.lock.pastWriteHolds];
   }
 }
 

@@ -32,6 +32,7 @@ export class Spinlock extends KernelObject {
   lastAcquire = -1;
   /** The step of the last unlock, or -1. */
   lastRelease = -1;
+  readonly pastHolds: PastHold[] = [];
   readonly held: HeldLock = heldAs(this, 'write');
   /** Made on first use: most locks are only ever used in one way. */
   readonly operations: SpinOperations = {
@@ -122,8 +123,7 @@ class SpinLock extends SpinOperation<number> {
   }
 
   override heldBefore(): readonly PastHold[] {
-    const { owner, lastAcquire, lastRelease } = this.lock;
-    return owner === null && lastRelease >= 0 ? [[lastAcquire, lastRelease]] : [];
+    return this.lock.pastHolds;
   }
 }
 
@@ -160,6 +160,7 @@ class SpinUnlock extends SpinOperation<void> {
     dropHeld(lock.owner ?? task, lock);
     lock.owner = null;
     lock.lastRelease = running.now;
+    lock.pastHolds.push([lock.lastAcquire, running.now]);
     if (this.turnsIrqsOn) irqsRestore(task, (task.argument as number | undefined) ?? 0);
     // A task that has preemption on has been found out above.
     if (task.preemptCount > 0) preemptCountDec(task);

@@ -3,7 +3,13 @@ import { UsageError } from '../../src/base/usage-error.ts';
 import type { Program } from '../../src/check/program.ts';
 import { SourceDpor, type ExploreOptions } from '../../src/check/source-dpor.ts';
 import { bugOn } from '../../src/kernel/assertion.ts';
-import { atomic, atomicFetchAdd, atomicInc } from '../../src/kernel/atomic.ts';
+import {
+  atomic,
+  atomicFetchAdd,
+  atomicInc,
+  atomicRead,
+  atomicXchg,
+} from '../../src/kernel/atomic.ts';
 import { choose, goal } from '../../src/kernel/choose.ts';
 import { readOnce, writeOnce } from '../../src/kernel/field.ts';
 import {
@@ -15,6 +21,7 @@ import {
   mutexUnlock,
 } from '../../src/kernel/mutex.ts';
 import { made, Operation, type Body } from '../../src/kernel/operation.ts';
+import { preemptDisable, preemptEnable } from '../../src/kernel/preempt.ts';
 import { running } from '../../src/kernel/running.ts';
 import { spinlock, spinLock, spinTrylock, spinUnlock } from '../../src/kernel/spinlock.ts';
 import type { Task } from '../../src/kernel/task.ts';
@@ -449,6 +456,44 @@ const TRICKY: Record<string, Program> = {
       },
     },
     { cpus: { one: 0, two: 0 }, faults: { signals: 1 } },
+  ),
+  'a trylock that failed would have succeeded earlier': small(
+    { l: spinlock(), m: mutex(), x: atomic(0) },
+    {
+      *shutsOut(s) {
+        yield* spinTrylock(s.l);
+        yield* mutexLock(s.m);
+      },
+      *tries(s) {
+        yield* mutexTrylock(s.m);
+      },
+      *looks(s) {
+        yield* atomicRead(s.x);
+        yield* mutexIsLocked(s.m);
+      },
+      *writes(s) {
+        yield* atomicXchg(s.x, 1);
+      },
+    },
+    { cpus: { shutsOut: 0, tries: 0, writes: 0 } },
+  ),
+  'a lock is let go and taken again while the CPU is shut': small(
+    { m: mutex() },
+    {
+      *one(s) {
+        yield* mutexLock(s.m);
+        yield* preemptDisable();
+        yield* mutexUnlock(s.m);
+        yield* mutexLock(s.m);
+        yield* mutexUnlock(s.m);
+        yield* preemptEnable();
+      },
+      *two(s) {
+        yield* mutexLock(s.m);
+        yield* mutexUnlock(s.m);
+      },
+    },
+    { cpus: { one: 0, two: 0 } },
   ),
   'tasks are started by tasks that race': small(
     { c: atomic(0) },
