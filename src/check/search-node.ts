@@ -52,6 +52,15 @@ export function nodeOf(task: number): Node {
   };
 }
 
+/** The tasks that can go on now: a bit mask. */
+export function enabledTasks(kernel: Kernel): number {
+  let mask = 0;
+  for (const task of kernel.tasks) {
+    if (kernel.isEnabled(task)) mask |= 1 << task.index;
+  }
+  return mask;
+}
+
 /** Notes what the next step of each task would touch in the present state. */
 export function notePending(node: Node, kernel: Kernel): void {
   for (const task of kernel.tasks) {

@@ -30,8 +30,15 @@ import { tookAnotherCourse, tooManySteps } from './explore-error.ts';
 import type { Execution, ExploreOptions, ExploreResult } from './exploration.ts';
 import { LastAccess } from './last-access.ts';
 import type { Program, Schedule } from './program.ts';
-import { doConflict, nodeOf, notePending, pendingFootprint, type Node } from './search-node.ts';
-import { CLOCK_LENGTH, StepClocks } from './step-clocks.ts';
+import {
+  doConflict,
+  enabledTasks,
+  nodeOf,
+  notePending,
+  pendingFootprint,
+  type Node,
+} from './search-node.ts';
+import { CLOCK_LENGTH, followsAny, StepClocks } from './step-clocks.ts';
 
 export type { Execution, ExploreOptions, ExploreResult };
 
@@ -97,7 +104,7 @@ export class SourceDpor {
     for (let at = 0; at < this.depth; at += 1) this.repeat(at);
     this.resumeNode();
     for (;;) {
-      const enabled = this.enabledTasks();
+      const enabled = enabledTasks(this.kernel);
       const at = kernel.stepCount;
       if (enabled === 0) break;
       const node = this.openNode(at, enabled);
@@ -144,7 +151,7 @@ export class SourceDpor {
     const node = this.nodes[this.depth];
     if (!this.hasChosen || node === undefined) return;
     this.hasChosen = false;
-    if (this.enabledTasks() !== node.enabled) throw tookAnotherCourse(this.kernel, node.task);
+    if (enabledTasks(this.kernel) !== node.enabled) throw tookAnotherCourse(this.kernel, node.task);
     const task = this.kernel.tasks[node.task] as Task;
     if (node.arity < 0) node.arity = task.pending?.arity(task) ?? 1;
     this.takeStep(node, this.depth);
@@ -158,14 +165,6 @@ export class SourceDpor {
     }
     this.kernel.step(task, node.outcome | node.pause);
     this.options.onStep?.();
-  }
-
-  private enabledTasks(): number {
-    let mask = 0;
-    for (const task of this.kernel.tasks) {
-      if (this.kernel.isEnabled(task)) mask |= 1 << task.index;
-    }
-    return mask;
   }
 
   /** Makes the node of a new depth and chooses its first task; null if all that could go on sleep. */
@@ -337,19 +336,10 @@ export class SourceDpor {
     let mask = 0;
     for (let other = 0; other < this.kernel.tasks.length; other += 1) {
       const step = first[other] as number;
-      if (step >= 0 && !this.followsAny(this.clocks.row(step), other, first)) mask |= 1 << other;
+      if (step >= 0 && !followsAny(this.clocks.row(step), other, first)) mask |= 1 << other;
     }
-    const isInitial = isFirst && (first[task] as number) < 0 && !this.followsAny(row, task, first);
+    const isInitial = isFirst && (first[task] as number) < 0 && !followsAny(row, task, first);
     return isInitial ? mask | (1 << task) : mask;
-  }
-
-  /** Whether a step with this clock comes after the first step of any other task. */
-  private followsAny(clock: Int32Array, task: number, first: Int32Array): boolean {
-    for (let other = 0; other < this.kernel.tasks.length; other += 1) {
-      const step = first[other] as number;
-      if (other !== task && step >= 0 && (clock[other] as number) > step) return true;
-    }
-    return false;
   }
 
   /**

@@ -50,3 +50,12 @@ export class StepClocks {
     return (this.table[step * CLOCK_LENGTH + task] as number) > earlier;
   }
 }
+
+/** Whether a step of `task` with this clock comes after one of `steps`, which has a step or -1 a task. */
+export function followsAny(clock: Int32Array, task: number, steps: Int32Array): boolean {
+  for (let other = 0; other < CLOCK_LENGTH; other += 1) {
+    const step = steps[other] as number;
+    if (other !== task && step >= 0 && (clock[other] as number) > step) return true;
+  }
+  return false;
+}
