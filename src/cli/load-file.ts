@@ -40,7 +40,11 @@ export async function loadScenarios(path: string): Promise<readonly AnyScenario[
     const problem = scenarioProblem(scenario);
     if (problem !== null) throw new UsageError('MN105', problem, displayPath(file));
   }
-  return [...new Set(scenarios)];
+  const different = [...new Set(scenarios)];
+  const names = different.map(({ name }) => name);
+  const twice = names.find((name, at) => names.indexOf(name) !== at);
+  if (twice === undefined) return different;
+  throw new UsageError('MN105', `two scenarios are called '${twice}'`, displayPath(file));
 }
 
 function isScenario(value: unknown): value is AnyScenario {

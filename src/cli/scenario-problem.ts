@@ -1,4 +1,7 @@
 /** What TypeScript would have said about a scenario, for files that nobody type-checked. */
+import { FINDING_KINDS } from '../kernel/finding.ts';
+import { NO_FAULTS } from '../kernel/kernel.ts';
+import { suggestion } from './nearest.ts';
 
 type Unknown = Readonly<Record<string, unknown>>;
 
@@ -24,9 +27,81 @@ export function scenarioProblem(scenario: object): string | null {
       return problem(`'run' of task '${task}' must be a generator; write '*run(state) { … }'`);
     }
   }
+  const misspelt = misspeltWord(scenario as Unknown);
+  if (misspelt !== null) return problem(misspelt);
   if (goals !== undefined && !Array.isArray(goals)) return problem(`'goals' must be a list`);
   if (after !== undefined && typeof after !== 'function') {
     return problem(`'finally' must be a function`);
+  }
+  return null;
+}
+
+const KEYS = {
+  scenario: [
+    'name',
+    'models',
+    'about',
+    'variants',
+    'faults',
+    'setup',
+    'tasks',
+    'goals',
+    'finally',
+    'boot',
+  ],
+  variant: ['expect', 'alsoKnown', 'about'],
+  expectation: ['verdict', 'kind', 'object', 'invariant'],
+  task: ['cpu', 'kind', 'run'],
+  goal: ['name', 'calls'],
+} as const;
+const VERDICTS = ['violation', 'clean', 'bounded', 'vacuous'];
+
+/** A word that would silently mean nothing: then a clean verdict would be about something else. */
+function misspeltWord(scenario: Unknown): string | null {
+  const { variants, tasks, goals, faults = {} } = scenario as Record<string, Unknown>;
+  const found = [
+    unknownKey('the scenario', scenario, KEYS.scenario),
+    unknownKey(`'faults'`, faults, Object.keys(NO_FAULTS)),
+    wrongCount(faults),
+    ...Object.entries(variants ?? {}).map(([name, variant]) => variantProblem(name, variant)),
+    ...Object.entries(tasks ?? {}).map(([name, task]) =>
+      unknownKey(`task '${name}'`, task, KEYS.task),
+    ),
+    ...(Array.isArray(goals) ? goals : []).map((goal: unknown) =>
+      typeof goal === 'string' ? null : unknownKey('a goal', goal, KEYS.goal),
+    ),
+  ];
+  return found.find((text) => text !== null) ?? null;
+}
+
+function variantProblem(name: string, variant: unknown): string | null {
+  const where = `variant '${name}'`;
+  const unknown = unknownKey(where, variant, KEYS.variant);
+  const expect = isObject(variant) ? variant['expect'] : undefined;
+  if (unknown !== null || expect === undefined) return unknown;
+  const { verdict, kind } = (isObject(expect) ? expect : {}) as Unknown;
+  return (
+    unknownKey(`'expect' of ${where}`, expect, KEYS.expectation) ??
+    wrongWord(`the verdict that ${where} expects`, verdict, VERDICTS) ??
+    (kind === undefined ? null : wrongWord(`the kind that ${where} expects`, kind, FINDING_KINDS))
+  );
+}
+
+function unknownKey(where: string, value: unknown, known: readonly string[]): string | null {
+  if (!isObject(value)) return `${where} must be an object with ${known.join(', ')}`;
+  const key = Object.keys(value).find((one) => !known.includes(one));
+  return key === undefined ? null : `${where} has no '${key}'.${suggestion(key, known)}`;
+}
+
+function wrongWord(what: string, value: unknown, known: readonly string[]): string | null {
+  if (known.includes(value as string)) return null;
+  return `${what} is '${String(value)}'; it can be ${known.join(', ')}`;
+}
+
+function wrongCount(faults: Unknown): string | null {
+  for (const [name, count] of Object.entries(isObject(faults) ? faults : {})) {
+    if (Number.isInteger(count) && (count as number) >= 0) continue;
+    return `'faults.${name}' is '${String(count)}'; it must be a number, 0 or more`;
   }
   return null;
 }

@@ -67,6 +67,11 @@ const FILES: Readonly<Record<string, Bad>> = {
     text: `import { defineScenario } from 'mmulab';\nexport const s = defineScenario({ name: 'x', variants: { v: {} } } as any);\n`,
     says: `: scenario 'x': 'setup' must be a function (MN105)`,
   },
+  faults: {
+    title: 'misspells a fault',
+    text: scenarioFile('').replace('variants:', 'faults: { allocation: 1 }, variants:'),
+    says: `: scenario 'mine': 'faults' has no 'allocation'. Did you mean 'allocations'? (MN105)`,
+  },
   plain: {
     title: 'has a task that is no generator',
     text: scenarioFile('').replace('b: { *run(thing: any) {', 'b: { run(thing: any) {'),
