@@ -16,12 +16,23 @@ import { mightSleep, warnOn } from '../kernel/assertion.ts';
 import { fn, type KernelCallable } from '../kernel/call.ts';
 import { GFP_KERNEL } from '../kernel/gfp.ts';
 import { perKernel } from '../kernel/kernel.ts';
-import { listHead } from '../kernel/list.ts';
 import { current, running } from '../kernel/running.ts';
 import { rwsem } from '../kernel/rwsem.ts';
 import { kfree, kzalloc } from '../kernel/slab.ts';
 import { spinlock } from '../kernel/spinlock.ts';
 import { ptr, struct, type InstanceOf, type StructObject } from '../kernel/struct.ts';
+import { vmaTree } from './vma-tree.ts';
+
+/** Bytes of a page. */
+export const PAGE_SIZE = 4096;
+/** The end of what a program can map: 47 bits without the last page. */
+export const TASK_SIZE = 0x7fff_ffff_f000;
+/** Below the stack and its gap; the real one is random. */
+export const MMAP_BASE = 0x7fff_f7ff_f000;
+/** Nothing is placed below unless it is asked for: vm.mmap_min_addr. */
+export const MMAP_MIN_ADDR = 0x1_0000;
+/** Where the heap begins; behind the program, and random, in a real process. */
+export const START_BRK = 0x5555_5555_9000;
 
 export const MmStruct = struct('mm_struct', {
   mmUsers: atomic(1),
@@ -30,7 +41,16 @@ export const MmStruct = struct('mm_struct', {
   mmapSem: rwsem(),
   pageTableLock: spinlock(),
   /** The VMAs, sorted by address. Changed under mmap_sem held for write. */
-  mmap: listHead(),
+  mmRb: vmaTree(),
+  /** Number of VMAs. Under mmap_sem. */
+  mapCount: 0,
+  /** Below this, mappings whose address nobody asked for are placed, downwards. Constant. */
+  mmapBase: MMAP_BASE,
+  /** The heap is [startBrk, brk), in bytes. Under mmap_sem. */
+  startBrk: START_BRK,
+  brk: START_BRK,
+  /** The top page table; NULL before the first fault. Its type belongs to page-table.ts. */
+  pgd: ptr<StructObject>(),
   /**
    * NULL until the first registration, then constant until the structure is freed. Stored while
    * mmap_sem and every lock of `mm_take_all_locks` are held, so holders of any one may read it.

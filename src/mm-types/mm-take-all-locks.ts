@@ -7,22 +7,23 @@
  *
  * Modelled: the order (the global mutex, then all i_mmap locks, then all anon_vma locks), that a lock
  * shared by several mappings is taken once, -EINTR when a signal is pending before a mapping.
- * Simplified: one pass for file mappings instead of hugetlb ones first; a VMA has one anon_vma, not a
- * chain.
+ * Simplified: one pass for file mappings instead of hugetlb ones first.
  */
 import { EINTR } from '../base/errno.ts';
 import { bugOn } from '../kernel/assertion.ts';
 import { fn } from '../kernel/call.ts';
 import { perKernel } from '../kernel/kernel.ts';
-import { listForEach } from '../kernel/list.ts';
+import { listForEachEntry } from '../kernel/list.ts';
 import { mutex, mutexLock, mutexUnlock } from '../kernel/mutex.ts';
 import { running } from '../kernel/running.ts';
 import { downReadTrylock, downWrite, upWrite } from '../kernel/rwsem.ts';
 import { signalPending } from '../kernel/signal.ts';
 import { allocateStatic } from '../kernel/slab.ts';
-import { containerOf, struct } from '../kernel/struct.ts';
+import { struct } from '../kernel/struct.ts';
+import { AnonVmaChain, rootOf, type AnonVma } from './anon-vma.ts';
 import type { MmStruct } from './mm-struct.ts';
-import { VmArea } from './vma.ts';
+import type { VmArea } from './vma.ts';
+import { vmaTreeFirst, vmaTreeNext } from './vma-tree.ts';
 
 const Globals = struct('', { mmAllLocksMutex: mutex() });
 const globals = perKernel((kernel) => allocateStatic(kernel, Globals));
@@ -30,8 +31,16 @@ const globals = perKernel((kernel) => allocateStatic(kernel, Globals));
 /** The VMAs of the mm in order of address. The caller holds mmap_sem. */
 export function vmas(mm: MmStruct): VmArea[] {
   const found: VmArea[] = [];
-  for (const node of listForEach(mm.mmap)) found.push(containerOf(node, VmArea, 'node'));
+  let node = vmaTreeFirst(mm.mmRb);
+  for (; node !== null; node = vmaTreeNext(node)) found.push(node.container as VmArea);
   return found;
+}
+
+/** The anon_vmas with the locks of all chain links of the VMA. */
+function* anonVmaRoots(vma: VmArea): Iterable<AnonVma> {
+  for (const link of listForEachEntry(vma.anonVmaChain, AnonVmaChain, 'sameVma')) {
+    yield rootOf(link.anonVma!);
+  }
 }
 
 /**
@@ -50,10 +59,11 @@ export const mmTakeAllLocks = fn(function* mmTakeAllLocks(mm: MmStruct) {
   }
   for (const vma of vmas(mm)) {
     if (yield* signalPending()) return yield* giveUp(mm);
-    const { anonVma } = vma;
-    if (anonVma === null || anonVma.isTaken) continue;
-    yield* downWrite(anonVma.rwsem);
-    anonVma.isTaken = true;
+    for (const anonVma of anonVmaRoots(vma)) {
+      if (anonVma.isTaken) continue;
+      yield* downWrite(anonVma.rwsem);
+      anonVma.isTaken = true;
+    }
   }
   return 0;
 });
@@ -69,8 +79,9 @@ const giveUp = fn(
 /** Releases what {@link mmTakeAllLocks} took, or as far as it came. */
 export const mmDropAllLocks = fn(function* mmDropAllLocks(mm: MmStruct) {
   for (const vma of vmas(mm)) {
-    const { anonVma, mapping } = vma;
-    if (anonVma?.isTaken === true) {
+    const { mapping } = vma;
+    for (const anonVma of anonVmaRoots(vma)) {
+      if (!anonVma.isTaken) continue;
       anonVma.isTaken = false;
       yield* upWrite(anonVma.rwsem);
     }

@@ -1,38 +1,45 @@
 /**
- * VMAs and the reverse-map locks that hang on them: data and locks, no behaviour.
+ * struct vm_area_struct: one mapping, [vmStart, vmEnd) in bytes. Data, no behaviour.
  *
- * Modelled so far: what registering a notifier and unmapping whole mappings need: bounds, and the
- * `anon_vma` and `i_mmap` rw-semaphores that `mm_take_all_locks` takes.
- * Not modelled yet: flags, pages, page tables, splitting and merging.
+ * Its fields are stable under mmap_sem held either way and change under mmap_sem held for write; bounds,
+ * offset and the two trees of the reverse map also need the lock of those trees to change, so that a
+ * reverse-map walk may read them. `anonVma` goes from NULL to something under mmap_sem for read and
+ * page_table_lock.
+ * Left out: the VMA's own lock (per-VMA locks of v6.4), NUMA policies, userfaultfd, names.
  */
+import { intervalTreeNode } from '../kernel/interval-tree.ts';
 import { listHead } from '../kernel/list.ts';
-import { rwsem } from '../kernel/rwsem.ts';
-import { ptr, struct, type InstanceOf } from '../kernel/struct.ts';
+import type { File } from '../kernel/open-file.ts';
+import { ptr, struct, type InstanceOf, type StructObject } from '../kernel/struct.ts';
+import type { AddressSpace } from './address-space.ts';
+import type { AnonVma } from './anon-vma.ts';
+import type { MmStruct } from './mm-struct.ts';
+import { vmaNode } from './vma-tree.ts';
 
-/** Reverse map of anonymous memory. `rwsem` stands for the root's lock. */
-export const AnonVma = struct('anon_vma', {
-  rwsem: rwsem(),
-  /** Set while `mm_take_all_locks` holds `rwsem`. Under mm_all_locks_mutex. */
-  isTaken: false,
-});
-export type AnonVma = InstanceOf<typeof AnonVma>;
+export { AddressSpace } from './address-space.ts';
+export { AnonVma } from './anon-vma.ts';
 
-/** The pages and mappings of one file. */
-export const AddressSpace = struct('address_space', {
-  iMmapRwsem: rwsem(),
-  /** AS_MM_ALL_LOCKS: set while `mm_take_all_locks` holds `iMmapRwsem`. Under mm_all_locks_mutex. */
-  isTaken: false,
-});
-export type AddressSpace = InstanceOf<typeof AddressSpace>;
-
-/** One mapping, [vmStart, vmEnd) in bytes. Its fields are stable under mmap_sem. */
 export const VmArea = struct('vm_area_struct', {
   vmStart: 0,
   vmEnd: 0,
-  /** In `mm->mmap`, sorted by address. Under mmap_sem, held for write. */
-  node: listHead(),
-  anonVma: ptr<AnonVma>(),
-  /** The file's mapping, or NULL for anonymous memory. */
+  /** VM_* of vm-flags.ts. */
+  vmFlags: 0,
+  /** Pages: offset in the file; of private anonymous memory the page number at which it began. */
+  vmPgoff: 0,
+  vmMm: ptr<MmStruct>(),
+  /** The open file that is mapped, with a reference, or NULL for private anonymous memory. */
+  vmFile: ptr<File>(),
+  /** The pages of `vmFile` (shared anonymous memory has one too), or NULL. */
   mapping: ptr<AddressSpace>(),
+  /** Where new anonymous pages of this mapping belong, or NULL before the first. */
+  anonVma: ptr<AnonVma>(),
+  /** Links to all anon_vmas whose pages it may map. */
+  anonVmaChain: listHead(),
+  /** In `mm->mmRb`. */
+  node: vmaNode(),
+  /** In `mapping->iMmap`: the first and last page of the file that it maps. */
+  shared: intervalTreeNode(),
+  /** The driver's, for mappings of device files. */
+  vmPrivateData: ptr<StructObject>(),
 });
 export type VmArea = InstanceOf<typeof VmArea>;

@@ -17,7 +17,7 @@ export const exitMmap = fn(function* exitMmap(mm: MmStruct) {
   if (found.length === 0) return;
   yield* unmapRegion(mm, 0, ULONG_MAX);
   for (const vma of found) {
-    vmaUnlink(vma);
+    vmaUnlink(mm, vma);
     yield* vmAreaFree(vma);
   }
 });

@@ -5,6 +5,7 @@ import { Kernel, type KernelOptions } from '../kernel/kernel.ts';
 import { load, type ModuleType } from '../kernel/module.ts';
 import { mmHooks } from '../mm-types/mm-struct.ts';
 import { mmuNotifierMmDestroy } from '../mmu-notifier/release.ts';
+import { setBehaviour, type Behaviour } from './behaviour.ts';
 import { exitMmap } from './exit.ts';
 import { createProcess, type Process } from './process.ts';
 
@@ -25,9 +26,15 @@ export class Machine extends Kernel {
   }
 }
 
+export interface MachineOptions extends KernelOptions {
+  /** Where the mm is to differ from 6.18's. */
+  readonly behaviour?: Partial<Behaviour>;
+}
+
 /** Boots a machine: fills in the calls that go upwards (exit_mmap, the end of the notifier list). */
-export function bootMachine(options: KernelOptions): Machine {
+export function bootMachine(options: MachineOptions): Machine {
   const machine = new Machine(options);
+  if (options.behaviour !== undefined) setBehaviour(machine, options.behaviour);
   const hooks = mmHooks(machine);
   hooks.exitMmap = exitMmap;
   hooks.mmuNotifierMmDestroy = mmuNotifierMmDestroy;

@@ -46,7 +46,7 @@ export const vmMmap = fn(function* vmMmap(mm: MmStruct, address: number, length:
   if (findOverlaps(mm, start, start + size).length > 0) {
     result = -EINVAL;
   } else {
-    const vma = yield* vmAreaAlloc(start, start + size);
+    const vma = yield* vmAreaAlloc(mm, start, start + size);
     if (vma === null) result = -ENOMEM;
     else vmaLink(mm, vma);
   }
@@ -74,7 +74,7 @@ export const vmMunmap = fn(
       if (vma.vmStart < start || vma.vmEnd > end) {
         running.misuse('munmap of a part of a mapping is not modelled yet; unmap all of it');
       }
-      vmaUnlink(vma);
+      vmaUnlink(mm, vma);
     }
     yield* downgradeWrite(mm.mmapSem);
     yield* unmapRegion(mm, start, end);
@@ -103,7 +103,7 @@ export const dupMmap = fn(function* dupMmap(target: MmStruct, source: MmStruct) 
   yield* downWrite(target.mmapSem);
   let result = 0;
   for (const vma of vmas(source)) {
-    const copy = yield* vmAreaAlloc(vma.vmStart, vma.vmEnd);
+    const copy = yield* vmAreaAlloc(target, vma.vmStart, vma.vmEnd);
     if (copy === null) {
       result = -ENOMEM;
       break;

@@ -4,15 +4,21 @@
  */
 import { fn } from '../kernel/call.ts';
 import { GFP_KERNEL } from '../kernel/gfp.ts';
-import { listAddTail, listDel } from '../kernel/list.ts';
 import { kfree, kzalloc } from '../kernel/slab.ts';
-import type { MmStruct } from '../mm-types/mm-struct.ts';
+import { MMAP_BASE, PAGE_SIZE, type MmStruct } from '../mm-types/mm-struct.ts';
 import { vmas } from '../mm-types/mm-take-all-locks.ts';
-import { AnonVma, VmArea } from '../mm-types/vma.ts';
+import { VmArea } from '../mm-types/vma.ts';
+import {
+  vmaTreeFind,
+  vmaTreeFindBelow,
+  vmaTreeInsert,
+  vmaTreeNext,
+  vmaTreePrevious,
+  vmaTreeRemove,
+  type VmaNode,
+} from '../mm-types/vma-tree.ts';
 
-export const PAGE_SIZE = 4096;
-/** Where mappings go whose address nobody asked for. */
-export const MMAP_BASE = 0x10_0000;
+export { PAGE_SIZE };
 
 /** `length` bytes, rounded up to whole pages. */
 export function pageAlign(length: number): number {
@@ -24,41 +30,78 @@ export function findOverlaps(mm: MmStruct, start: number, end: number): VmArea[]
   return vmas(mm).filter((vma) => vma.vmStart < end && vma.vmEnd > start);
 }
 
-/** An address at which `length` bytes are free. */
+/** An address at which `length` bytes are free, or 0. */
 export function unmappedArea(mm: MmStruct, length: number): number {
-  let start = MMAP_BASE;
-  for (const vma of vmas(mm)) {
-    if (vma.vmStart >= start + length) break;
-    start = Math.max(start, vma.vmEnd);
+  let end = MMAP_BASE;
+  for (const vma of vmas(mm).toReversed()) {
+    if (vma.vmEnd <= end - length) break;
+    end = Math.min(end, vma.vmStart);
   }
-  return start;
+  return end - length;
 }
 
-/** A new anonymous mapping of [start, end), not linked yet, or NULL without memory. May sleep. */
-export const vmAreaAlloc = fn(function* vmAreaAlloc(start: number, end: number) {
+/** A new mapping of [start, end), not linked yet, or NULL without memory. May sleep. */
+export const vmAreaAlloc = fn(function* vmAreaAlloc(mm: MmStruct, start: number, end: number) {
   const vma = yield* kzalloc(VmArea, GFP_KERNEL);
   if (vma === null) return null;
+  vma.vmMm = mm;
   vma.vmStart = start;
   vma.vmEnd = end;
-  vma.anonVma = yield* kzalloc(AnonVma, GFP_KERNEL);
-  if (vma.anonVma !== null) return vma;
-  yield* kfree(vma);
-  return null;
+  return vma;
 });
 
 /** Puts it in its place by address. */
 export function vmaLink(mm: MmStruct, vma: VmArea): void {
-  const next = vmas(mm).find((other) => other.vmStart >= vma.vmEnd);
-  listAddTail(vma.node, next === undefined ? mm.mmap : next.node);
+  vmaTreeInsert(mm.mmRb, vma.node, vma.vmStart, vma.vmEnd);
+  mm.mapCount += 1;
 }
 
 /** Takes it out: nobody finds it by address any more. */
-export function vmaUnlink(vma: VmArea): void {
-  listDel(vma.node);
+export function vmaUnlink(mm: MmStruct, vma: VmArea): void {
+  vmaTreeRemove(mm.mmRb, vma.node);
+  mm.mapCount -= 1;
 }
 
 /** Frees a mapping that was unlinked. */
 export const vmAreaFree = fn(function* vmAreaFree(vma: VmArea) {
-  yield* kfree(vma.anonVma);
   yield* kfree(vma);
 });
+
+function vmaOf(node: VmaNode | null): VmArea | null {
+  return node === null ? null : (node.container as VmArea);
+}
+
+/**
+ * `find_vma(mm, address)`: the first VMA that ends above `address`, or NULL; it may start above it too.
+ * The caller holds mmap_sem.
+ */
+export function findVma(mm: MmStruct, address: number): VmArea | null {
+  return vmaOf(vmaTreeFind(mm.mmRb, address));
+}
+
+/** `vma_lookup(mm, address)`: the VMA that `address` lies in, or NULL. The caller holds mmap_sem. */
+export function vmaLookup(mm: MmStruct, address: number): VmArea | null {
+  const vma = findVma(mm, address);
+  return vma !== null && vma.vmStart <= address ? vma : null;
+}
+
+/** `find_vma_intersection(mm, start, end)`: the first VMA that overlaps [start, end), or NULL. */
+export function findVmaIntersection(mm: MmStruct, start: number, end: number): VmArea | null {
+  const vma = findVma(mm, start);
+  return vma !== null && vma.vmStart < end ? vma : null;
+}
+
+/** The last VMA that starts below `address`, or NULL. The caller holds mmap_sem. */
+export function findVmaBelow(mm: MmStruct, address: number): VmArea | null {
+  return vmaOf(vmaTreeFindBelow(mm.mmRb, address));
+}
+
+/** The VMA after a linked one, or NULL. */
+export function vmaNext(vma: VmArea): VmArea | null {
+  return vmaOf(vmaTreeNext(vma.node));
+}
+
+/** The VMA before a linked one, or NULL. */
+export function vmaPrevious(vma: VmArea): VmArea | null {
+  return vmaOf(vmaTreePrevious(vma.node));
+}

@@ -1,0 +1,100 @@
+/**
+ * How the mm behaves where kernels differ. The default is Linux 6.18; each switch is an older (or newer)
+ * behaviour that a scenario's variant sets: `bootMachine({ …, behaviour: { changePte: true } })`.
+ *
+ * Each switch names its source: a commit, a version, or "recordings": what a real 6.18 was seen to do.
+ */
+import { perKernel, type Kernel } from '../kernel/kernel.ts';
+
+export interface Behaviour {
+  /**
+   * What mprotect tells notifiers: `vma`: one range for each VMA, if a page directory of it exists (6.18,
+   * recordings); `pud`: one range for each GiB, from the first populated page-middle entry on (v5.4).
+   */
+  readonly mprotectRange: 'vma' | 'pud';
+  /**
+   * mremap with a fixed address and unchanged length moves a range with several VMAs (v6.17 on). Before,
+   * -EFAULT.
+   */
+  readonly mremapSeveralVmas: boolean;
+  /**
+   * mremap with a fixed address unmaps the target, and the source's tail when it shrinks, before it looks
+   * at the source: an -EFAULT comes too late for them (up to v6.16; gVisor's Fixed_ShrinkingAcrossVMAs).
+   */
+  readonly mremapUnmapsBeforeChecks: boolean;
+  /** mremap flushes the CPU TLBs under the page-table lock (eb66ae030829, v4.19, CVE-2018-18281). */
+  readonly mremapFlushesUnderLock: boolean;
+  /**
+   * MREMAP_DONTUNMAP of a part takes VM_LOCKED from that part only, which splits the source (after 6.18).
+   * In 6.18 the whole source VMA loses it (recordings).
+   */
+  readonly dontunmapSplitsLocked: boolean;
+  /** MREMAP_DONTUNMAP gives the empty source the page offset of its address (after 6.18). */
+  readonly dontunmapResetsOffset: boolean;
+  /**
+   * A VMA without an anon_vma takes in a neighbour with one (v6.16 on). Before, changed flags merged only
+   * if the VMA that stays had the anon_vma or neither had.
+   */
+  readonly mergesFaultedIntoUnfaulted: boolean;
+  /** munmap goes on as a reader of mmap_sem once the VMAs are out of the tree (dd2283f2605e, v4.20). */
+  readonly munmapDowngrades: boolean;
+  /** The `change_pte` callback exists: KSM and COW tell the new PTE (up to v6.9). */
+  readonly changePte: boolean;
+  /** The `invalidate_range` callback is called by range_end too (up to v6.5: 1af5a8109904). */
+  readonly invalidateRangeAtEnd: boolean;
+  /** Migration to a device says MMU_NOTIFY_MIGRATE with its owner (v5.9); before, CLEAR. */
+  readonly migrateEvent: boolean;
+  /** Exclusive device access says MMU_NOTIFY_EXCLUSIVE with its owner (v5.14); before, CLEAR. */
+  readonly exclusiveEvent: boolean;
+  /** `skips`: the OOM reaper leaves mms with notifiers alone (up to v4.18); `nonblock`: 93065ac753e4. */
+  readonly oomReaper: 'nonblock' | 'skips';
+  /** Collapse of file pages by khugepaged tells notifiers (f268f6cf875f, v6.1). */
+  readonly collapseFileNotifies: boolean;
+}
+
+export const LINUX_6_18: Behaviour = {
+  mprotectRange: 'vma',
+  mremapSeveralVmas: true,
+  mremapUnmapsBeforeChecks: false,
+  mremapFlushesUnderLock: true,
+  dontunmapSplitsLocked: false,
+  dontunmapResetsOffset: false,
+  mergesFaultedIntoUnfaulted: true,
+  munmapDowngrades: true,
+  changePte: false,
+  invalidateRangeAtEnd: false,
+  migrateEvent: true,
+  exclusiveEvent: true,
+  oomReaper: 'nonblock',
+  collapseFileNotifies: true,
+};
+
+/** The kernel of the series. */
+export const LINUX_5_4: Behaviour = {
+  ...LINUX_6_18,
+  mprotectRange: 'pud',
+  mremapSeveralVmas: false,
+  mremapUnmapsBeforeChecks: true,
+  mergesFaultedIntoUnfaulted: false,
+  changePte: true,
+  invalidateRangeAtEnd: true,
+  migrateEvent: false,
+  exclusiveEvent: false,
+  collapseFileNotifies: false,
+};
+
+class BehaviourSlot {
+  value: Behaviour = LINUX_6_18;
+}
+
+const slot = perKernel(() => new BehaviourSlot());
+
+/** The behaviour of a machine. */
+export function behaviourOf(kernel: Kernel): Behaviour {
+  return slot(kernel).value;
+}
+
+/** Sets some switches; the others are those of 6.18. For booting. */
+export function setBehaviour(kernel: Kernel, switches: Partial<Behaviour>): void {
+  slot(kernel).value = { ...LINUX_6_18, ...switches };
+}
