@@ -21,6 +21,8 @@ import { rwsem } from '../kernel/rwsem.ts';
 import { kfree, kzalloc } from '../kernel/slab.ts';
 import { spinlock } from '../kernel/spinlock.ts';
 import { ptr, struct, type InstanceOf, type StructObject } from '../kernel/struct.ts';
+import { pageTables } from './page-table.ts';
+import { mmTlb } from './tlb.ts';
 import { vmaTree } from './vma-tree.ts';
 
 /** Bytes of a page. */
@@ -49,8 +51,10 @@ export const MmStruct = struct('mm_struct', {
   /** The heap is [startBrk, brk), in bytes. Under mmap_sem. */
   startBrk: START_BRK,
   brk: START_BRK,
-  /** The top page table; NULL before the first fault. Its type belongs to page-table.ts. */
-  pgd: ptr<StructObject>(),
+  /** The page tables; the top one is made by the first fault. */
+  pageTables: pageTables(),
+  /** What the CPUs' TLBs hold of it. */
+  tlb: mmTlb(),
   /**
    * NULL until the first registration, then constant until the structure is freed. Stored while
    * mmap_sem and every lock of `mm_take_all_locks` are held, so holders of any one may read it.

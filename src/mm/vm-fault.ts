@@ -1,0 +1,16 @@
+/** What a fault was (FAULT_FLAG_*) and how it ended (VM_FAULT_*), with the kernel's values. */
+export const FAULT_FLAG_WRITE = 0x01;
+export const FAULT_FLAG_USER = 0x40;
+/** Not the current process's own access. */
+export const FAULT_FLAG_REMOTE = 0x80;
+/** A pin for reading: a private copy, but not writable. */
+export const FAULT_FLAG_UNSHARE = 0x400;
+
+export const VM_FAULT_OOM = 0x01;
+export const VM_FAULT_SIGBUS = 0x02;
+export const VM_FAULT_SIGSEGV = 0x40;
+/** The entry was installed already, or has changed: try again. */
+export const VM_FAULT_NOPAGE = 0x100;
+export const VM_FAULT_LOCKED = 0x200;
+export const VM_FAULT_RETRY = 0x400;
+export const VM_FAULT_ERROR = VM_FAULT_OOM | VM_FAULT_SIGBUS | VM_FAULT_SIGSEGV;
