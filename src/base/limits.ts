@@ -16,3 +16,11 @@ export const TOKEN_STEPS_MAX = 1 << 20;
 export const SHORTENING_COUNT_MAX = 1000;
 /** MiB of memory of the exploring worker. A search keeps one execution at a time and needs little. */
 export const WORKER_MEBIBYTES_MAX = 2048;
+/** Executions that `check --sample` takes, unless `--samples` says otherwise. */
+export const SAMPLE_COUNT_DEFAULT = 10_000;
+/** Depth of the bugs that `--sample pct` looks for, unless `--depth` says otherwise. */
+export const PCT_DEPTH_DEFAULT = 3;
+/** If none of so many samples comes to its end, an execution is taken to be endless. */
+export const CUT_SAMPLE_COUNT_MAX = 20;
+/** Hashes that are kept to count distinct traces: exact up to so many, then ± 1.6 % (one σ). */
+export const DISTINCT_COUNTER_SIZE = 4096;
