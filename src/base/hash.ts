@@ -14,5 +14,6 @@ export function mix(value: number): number {
 
 /** Adds `value` to the hash `before`; the order in which values are added matters. */
 export function mixIn(before: number, value: number): number {
-  return mix(Math.imul(before, 0x9e3779b1) + value);
+  // The constant keeps 0 added to 0 from being 0 again.
+  return mix(Math.imul(before, 0x9e3779b1) + value + 0x7f4a7c15);
 }

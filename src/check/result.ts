@@ -1,6 +1,7 @@
 /** What checking a variant of a scenario yields, before anybody draws it. */
 import type { FindingKind } from '../kernel/finding.ts';
 import type { Schedule } from './program.ts';
+import type { SamplerName } from './sampler/sampler.ts';
 import type { Expectation, Verdict } from './scenario.ts';
 
 export interface Violation {
@@ -27,11 +28,42 @@ export interface GoalResult {
   readonly reached: boolean;
 }
 
-/** A bound that ended the search. `isRequested` tells a bound that was asked for from a limit. */
+/**
+ * A bound that ended the search. `isRequested` tells a bound that was asked for from a limit. The
+ * limit of `samples` is how many were asked for; that of `interrupted`, how many executions there were
+ * when somebody stopped it.
+ */
 export interface Bound {
-  readonly kind: 'executions' | 'time' | 'memory' | 'steps' | 'first-violation';
+  readonly kind:
+    | 'executions'
+    | 'time'
+    | 'memory'
+    | 'steps'
+    | 'first-violation'
+    | 'samples'
+    | 'interrupted';
   readonly limit: number;
   readonly isRequested: boolean;
+}
+
+/** How a variant was sampled, where not every class of interleavings was executed. */
+export interface SamplingFigures {
+  readonly method: SamplerName;
+  /** Executions that were asked for. */
+  readonly samples: number;
+  readonly seed: number;
+  /** For `pct`, otherwise null. */
+  readonly depth: number | null;
+  /** Different traces that were seen. */
+  readonly traces: number;
+  /** The standard deviation of `traces`, relative to the true number; 0 if it is exact. */
+  readonly tracesError: number;
+  readonly isExact: boolean;
+  /** The estimated probability that one more execution would be a trace not seen before. */
+  readonly newNext: number;
+  /** Executions that had not ended after `stepCountMax` steps; their traces do not count. */
+  readonly cut: number;
+  readonly stepCountMax: number;
 }
 
 export interface VariantResult {
@@ -49,4 +81,11 @@ export interface VariantResult {
   readonly steps: number;
   readonly violations: readonly Violation[];
   readonly suspicions: readonly Suspicion[];
+  /** Left out if the search was no sampling. */
+  readonly sampling?: SamplingFigures;
+  /**
+   * An execution to look at, where no violation was found and some goal was not reached: the one that
+   * reached most of them.
+   */
+  readonly example?: Schedule;
 }
