@@ -251,10 +251,10 @@ export class BoundedDpor {
     node.after = kernel.afterSteps.slice();
     node.since = kernel.sinceSteps.slice();
     const row = this.clocks.open(at, previous, kernel.tasks.length);
-    for (const step of kernel.requiredSteps) this.clocks.join(row, step);
     const { footprint, after, since } = node;
-    this.findRaces({ task, footprint, after, since, past, row }, at);
     this.findReleases({ task, footprint: [], after: [], since: [], past: [], row }, after, at);
+    for (const step of kernel.requiredSteps) this.clocks.join(row, step);
+    this.findRaces({ task, footprint, after, since, past, row }, at);
     for (const item of footprint) {
       for (let other = 0; other < kernel.tasks.length; other += 1) {
         if (other !== task.index) this.clocks.join(row, this.last.lastConflict(item, other));
