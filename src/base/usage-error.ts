@@ -19,10 +19,13 @@ export const ERROR_CODES = {
   MN207: 'too many tasks',
   MN208: 'set-up would block',
   MN209: 'a kernel call was misused',
+  MN210: 'a direct call can never go on',
+  MN211: 'a direct call ended in an oops',
   MN301: 'a token cannot be decoded',
   MN302: 'a token belongs to another version or scenario',
   MN401: 'a file exists already',
   MN402: 'a name cannot be used',
+  MN501: 'a recording is refused',
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

@@ -56,6 +56,8 @@ describe('layers', () => {
     ['src/trace/a.ts', '../report/b.ts'],
     ['src/report/a.ts', '../cli/b.ts'],
     ['src/catalogue/series/a.ts', '../../cli/b.ts'],
+    ['src/mm/a.ts', '../conform/b.ts'],
+    ['src/conform/a.ts', '../cli/b.ts'],
     ['src/mm/a.ts', '../index.ts'],
     ['src/index.ts', './cli/b.ts'],
   ])('%s must not import %s', (file, imported) => {
