@@ -26,6 +26,7 @@ import { PAUSE, type Kernel } from '../kernel/kernel.ts';
 import { PLAIN_CODE } from '../kernel/plain-code.ts';
 import { running, setRunning } from '../kernel/running.ts';
 import type { Task } from '../kernel/task.ts';
+import { bitCount, type BranchCounts } from './estimate.ts';
 import { tookAnotherCourse, tooManySteps } from './explore-error.ts';
 import type { Execution, ExploreOptions, ExploreResult } from './exploration.ts';
 import { LastAccess } from './last-access.ts';
@@ -93,6 +94,20 @@ export class SourceDpor {
   /** What has been done so far. */
   result(isComplete: boolean): ExploreResult {
     return { executions: this.executions, blocked: this.blocked, steps: this.steps, isComplete };
+  }
+
+  /**
+   * How many branches are done and pending at each depth of the execution that has just ended; see
+   * RemainingEstimate. Costs nothing unless it is called.
+   */
+  branchCounts(out: BranchCounts): void {
+    out.length = this.depth;
+    for (let at = 0; at < this.depth; at += 1) {
+      const node = this.nodes[at] as Node;
+      const open = node.backtrack & ~node.done & ~node.sleep & ~(1 << node.task);
+      out.done[at] = bitCount(node.done) + node.outcome;
+      out.pending[at] = bitCount(open) + node.arity - 1 - node.outcome;
+    }
   }
 
   /** One execution: repeats the prefix up to `depth`, then goes on to the end. */
