@@ -24,3 +24,5 @@ export const PCT_DEPTH_DEFAULT = 3;
 export const CUT_SAMPLE_COUNT_MAX = 20;
 /** Hashes that are kept to count distinct traces: exact up to so many, then ± 1.6 % (one σ). */
 export const DISTINCT_COUNTER_SIZE = 4096;
+/** Steps of other tasks for which direct mode waits, or that it runs after one call. */
+export const DIRECT_STEPS_MAX = 1_000_000;

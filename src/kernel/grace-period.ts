@@ -207,7 +207,8 @@ export class GracePeriodDomain {
     return {
       past: this.lastUnlock.slice(),
       sections: this.open.slice(),
-      callbacks: callback === null ? [] : [callback],
+      // In direct mode there is no order to remember, and no end to the chain.
+      callbacks: callback === null || (callback.isDone && running.now < 0) ? [] : [callback],
     };
   }
 

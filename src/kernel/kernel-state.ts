@@ -59,6 +59,11 @@ export abstract class KernelState {
   readonly goals = new Set<string>();
   /** Goals that are reached by calling a function, by its kernel name. */
   readonly goalCalls = new Map<string, string>();
+  /**
+   * In direct mode where the next address of the slab comes from; 0 in checked mode, where each task has
+   * an arena of its own.
+   */
+  directCursor = 0;
   /** Lines that model code printed (`pr_info`). */
   readonly log: string[] = [];
   /** State of the kernel's parts, made anew for each execution; see `perKernel`. */

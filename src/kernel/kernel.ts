@@ -15,6 +15,7 @@ import { UsageError } from '../base/usage-error.ts';
 import { Call, type KernelFunction } from './call.ts';
 import { Cpu } from './cpu.ts';
 import { describeValue, nameOf, nullDereference } from './explain.ts';
+import { IDLE } from './idle.ts';
 import { ARENA_BASE, isInterruptEntry, KernelState } from './kernel-state.ts';
 import { OOPS, Oops } from './oops.ts';
 import {
@@ -147,7 +148,7 @@ export class Kernel extends KernelState {
    * @param cpu a CPU number, or null for one of its own.
    */
   spawn(name: string, kind: TaskKind, cpu: number | null, body: TaskBody): Task {
-    if (this.tasks.length >= TASK_COUNT_MAX) {
+    if (this.tasks.length >= TASK_COUNT_MAX && this.directCursor === 0) {
       throw new UsageError(
         'MN207',
         `this execution starts more than ${TASK_COUNT_MAX} tasks (work items, callbacks and ` +
@@ -189,6 +190,7 @@ export class Kernel extends KernelState {
    * and `finally`. What would block is an error.
    */
   runNow<R>(body: { [Symbol.iterator](): Iterator<Step, R, unknown> }): R {
+    IDLE.take(body as unknown as Yieldable<unknown>);
     const before = setRunning(this);
     const task = this.currentTask;
     assert(task.kind === 'setup', 'runNow is for set-up and finally');
@@ -222,6 +224,55 @@ export class Kernel extends KernelState {
     const value = DELIVERED.value as R;
     DELIVERED.value = undefined;
     return value;
+  }
+
+  /**
+   * Direct mode: makes `item`, called with `argument`, what `task` does, and runs it up to its first
+   * operation. See direct.ts.
+   */
+  beginDirectly(task: Task, item: Step, argument: unknown): void {
+    const given = this.madeItem === item ? this.madeArgument : argument;
+    this.madeItem = null;
+    this.handedOver = null;
+    this.currentTask = task;
+    task.isDone = false;
+    try {
+      if (item instanceof Operation) {
+        task.pending = item;
+        task.argument = given;
+      } else {
+        this.enter(task, item);
+        this.resume(task, undefined);
+      }
+    } catch (error) {
+      this.endByError(task, error);
+    }
+  }
+
+  /** Direct mode: takes the step that `task` is at, which is enabled, uncounted and unwatched. */
+  takeDirectly(task: Task): void {
+    const operation = task.pending as Operation<unknown>;
+    this.currentTask = task;
+    task.hasStarted = true;
+    try {
+      if (operation.memory !== null) this.touchFor(operation, task);
+      const result = operation.perform(task, 0);
+      task.pending = null;
+      this.resume(task, result);
+    } catch (error) {
+      this.endByError(task, error);
+    }
+  }
+
+  /** Direct mode: gives up what `task` was doing. */
+  abandon(task: Task): void {
+    this.killTask(task);
+    task.heldLocks.length = 0;
+  }
+
+  /** Whose context set-up and direct calls run in. */
+  get ownTask(): Task {
+    return this.setupTask;
   }
 
   /** CPU number `id`, made on first use. */

@@ -212,7 +212,7 @@ class TryModuleGet extends ReferenceOperation<boolean> {
 class ModulePut extends ReferenceOperation<void> {
   perform(): void {
     const { entry } = this;
-    entry.putSteps.push(running.now);
+    if (running.now >= 0) entry.putSteps.push(running.now);
     if (entry.count <= 1) {
       running.assertion('WARN_ON', `module_put(${entry.name}): more often than it was taken`);
       return;
@@ -288,7 +288,7 @@ class FinishLoading extends ReferenceOperation<void> {
   perform(): void {
     this.entry.state = 'live';
     this.entry.count -= 1;
-    this.entry.putSteps.push(running.now);
+    if (running.now >= 0) this.entry.putSteps.push(running.now);
   }
 
   override describe(): string {

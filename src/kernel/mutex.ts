@@ -175,7 +175,7 @@ class MutexUnlock extends MutexOperation<void> {
     dropHeld(lock.owner ?? task, lock);
     lock.owner = null;
     lock.lastRelease = running.now;
-    lock.pastHolds.push([lock.lastAcquire, running.now]);
+    if (running.now >= 0) lock.pastHolds.push([lock.lastAcquire, running.now]);
   }
 }
 

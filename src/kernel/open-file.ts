@@ -84,7 +84,7 @@ abstract class CountOperation<R> extends Operation<R> {
     count[kind] -= 1;
     const isLast = count.lasting + count.using === 0;
     if (isLast) for (const step of count.putSteps) running.after(step);
-    count.putSteps.push(running.now);
+    if (running.now >= 0) count.putSteps.push(running.now);
     return isLast;
   }
 }

@@ -60,7 +60,7 @@ export class Refcount extends KernelObject {
       return false;
     }
     this.value -= count;
-    this.dropSteps.push(running.now);
+    if (running.now >= 0) this.dropSteps.push(running.now);
     return this.value === 0;
   }
 

@@ -177,13 +177,14 @@ export class RwSemaphore extends KernelObject {
 
   /** Ends the hold for writing, whoever's it is, and returns who it was. */
   leaveWriting(task: Task, what: string): Task {
+    if (running.now < 0) return;
     if (this.writer !== task) {
       running.lockMisuse(this.path, `${what} by a task that does not hold it for writing`);
     }
     const holder = this.writer ?? task;
     this.writer = null;
     this.lastWriteRelease = running.now;
-    this.pastWriteHolds.push([this.lastWriteAcquire, running.now]);
+    if (running.now >= 0) this.pastWriteHolds.push([this.lastWriteAcquire, running.now]);
     dropHeld(holder, this);
     return holder;
   }

@@ -160,7 +160,7 @@ class SpinUnlock extends SpinOperation<void> {
     dropHeld(lock.owner ?? task, lock);
     lock.owner = null;
     lock.lastRelease = running.now;
-    lock.pastHolds.push([lock.lastAcquire, running.now]);
+    if (running.now >= 0) lock.pastHolds.push([lock.lastAcquire, running.now]);
     if (this.turnsIrqsOn) irqsRestore(task, (task.argument as number | undefined) ?? 0);
     // A task that has preemption on has been found out above.
     if (task.preemptCount > 0) preemptCountDec(task);

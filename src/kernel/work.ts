@@ -144,6 +144,8 @@ export class WorkRun {
     return true;
   }
 
+    // In direct mode there is no order to remember.
+    if (running.now < 0) while (this.queue.runs[0]?.isOver === true) this.queue.runs.shift();
   /** Begins the run, as part of the present step. */
   begin(): WorkStruct {
     const work = this.work as WorkStruct;
@@ -219,7 +221,8 @@ abstract class PendingOperation<R> extends Operation<R> {
   protected abstract more(out: Access[]): void;
 }
 
-class FireTimer extends PendingOperation<void> {
+/** The delay of a delayed work item is over. */
+export class FireTimer extends PendingOperation<void> {
   override isEnabled(): boolean {
     return this.run.stage === 'timer';
   }
