@@ -170,6 +170,7 @@ export class RwSemaphore extends KernelObject {
     if (holder === undefined) return;
     const [since] = this.readAcquires.splice(at, 1);
     dropHeld(holder, this);
+    if (running.now < 0) return;
     const hold: PastHold = [since ?? -1, running.now];
     this.pastReads.push(hold);
     this.pastReadHolds.push(hold);
@@ -177,7 +178,6 @@ export class RwSemaphore extends KernelObject {
 
   /** Ends the hold for writing, whoever's it is, and returns who it was. */
   leaveWriting(task: Task, what: string): Task {
-    if (running.now < 0) return;
     if (this.writer !== task) {
       running.lockMisuse(this.path, `${what} by a task that does not hold it for writing`);
     }

@@ -44,11 +44,11 @@ export function slabSize(bytes: number): number {
 }
 
 function allocateAddress(task: Task, size: number): number {
-  const address = task.arenaStart + task.arenaUsed;
   if (running.directCursor > 0) {
     running.directCursor += size;
     return running.directCursor - size;
   }
+  const address = task.arenaStart + task.arenaUsed;
   task.arenaUsed += size;
   return address;
 }

@@ -124,6 +124,8 @@ export class WorkRun {
     this.stage = 'queued';
     this.queueStep = running.now;
     if (this.queue.isOrdered) this.before = this.queue.runs.at(-1) ?? null;
+    // In direct mode there is no order to remember.
+    if (running.now < 0) while (this.queue.runs[0]?.isOver === true) this.queue.runs.shift();
     this.queue.runs.push(this);
     work.lastQueued = this;
   }
@@ -144,8 +146,6 @@ export class WorkRun {
     return true;
   }
 
-    // In direct mode there is no order to remember.
-    if (running.now < 0) while (this.queue.runs[0]?.isOver === true) this.queue.runs.shift();
   /** Begins the run, as part of the present step. */
   begin(): WorkStruct {
     const work = this.work as WorkStruct;
