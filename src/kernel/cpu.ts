@@ -94,6 +94,6 @@ export class Cpu {
     this.holders.splice(at, 1);
     this.lastReleaseSince = this.acquireSteps.splice(at, 1)[0] ?? -1;
     this.lastRelease = step;
-    this.pastExclusions.push([this.lastReleaseSince, step]);
+    if (step >= 0) this.pastExclusions.push([this.lastReleaseSince, step]);
   }
 }

@@ -54,7 +54,7 @@ export function irqsRestore(task: Task, flags: number): void {
   if (task.kind !== 'interrupt') {
     task.cpu.lastIrqsOn = running.now;
     task.cpu.lastIrqsOnSince = task.cpu.irqsOffAt;
-    task.cpu.pastIrqsOff.push([task.cpu.irqsOffAt, running.now]);
+    if (running.now >= 0) task.cpu.pastIrqsOff.push([task.cpu.irqsOffAt, running.now]);
   }
   if (!isAlone(task)) task.cpu.release(task, running.now);
 }
