@@ -38,3 +38,12 @@ export interface ExploreResult {
   /** True if every trace was executed. */
   readonly isComplete: boolean;
 }
+
+/** Something that executes a program again and again. */
+export interface Explorer {
+  run(): ExploreResult;
+  /** What has been done so far. */
+  result(isComplete: boolean): ExploreResult;
+  /** The steps of the present execution so far, to be replayed. */
+  readonly schedule: Schedule;
+}
