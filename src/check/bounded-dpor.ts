@@ -36,50 +36,17 @@ import type { Task } from '../kernel/task.ts';
 import { tookAnotherCourse, tooManySteps } from './explore-error.ts';
 import type { Execution, ExploreOptions, ExploreResult } from './exploration.ts';
 import { LastAccess } from './last-access.ts';
-import { freeTasks, NO_TURN, occupantOf, turnAfter, type Turn } from './preemption.ts';
+import {
+  advance,
+  allowedTasks,
+  boundedNodeOf,
+  type BoundedNode,
+  type Claim,
+} from './bounded-node.ts';
+import { NO_TURN, preemptionsBy, turnAfter } from './preemption.ts';
 import type { Program, Schedule } from './program.ts';
 import { enabledTasks } from './search-node.ts';
 import { CLOCK_LENGTH, followsAny, StepClocks } from './step-clocks.ts';
-
-/** The step taken at one depth, and what else is to be tried instead. */
-export interface BoundedNode {
-  task: number;
-  outcome: number;
-  arity: number;
-  /** Bit masks over tasks. */
-  enabled: number;
-  /** Those whose step stays within the bound. */
-  allowed: number;
-  backtrack: number;
-  done: number;
-  /** Those whose step is no preemption. */
-  free: number;
-  /** Whose turn it is before the step, and after it. */
-  turn: Turn;
-  turnAfter: Turn;
-  /** Preemptions before the step. */
-  preemptions: number;
-  /** The step at which the task came in last, and the step that it took before that, or -1. */
-  turnStart: number;
-  turnBefore: number;
-  footprint: Access[];
-  after: number[];
-  since: number[];
-  pause: number;
-}
-
-/** What a step, taken or pending, comes after by a conflict or a release. */
-interface Claim {
-  readonly task: Task;
-  readonly footprint: readonly Access[];
-  /** Releases, and for each the acquisition that it belongs to, or -1. */
-  readonly after: readonly number[];
-  readonly since: readonly number[];
-  /** All times in which it would have had to wait. */
-  readonly past: readonly PastHold[];
-  /** What its task knew before it: a clock. */
-  readonly row: Int32Array;
-}
 
 export interface BoundedResult extends ExploreResult {
   /** True if the bound left something out; if not, everything was explored that there is. */
@@ -154,7 +121,8 @@ export class BoundedDpor {
       const at = kernel.stepCount;
       this.checkBlockedTasks(at, enabled);
       if (enabled === 0) break;
-      this.takeStep(this.nodeAt(at, enabled), at);
+      const node = this.nodeAt(at, enabled);
+      this.takeStep(node, at);
     }
     this.depth = kernel.stepCount;
     this.executions += 1;
@@ -184,7 +152,10 @@ export class BoundedDpor {
     this.options.onStep?.();
   }
 
-  /** The node of the next step: a new one, or the one at which `backtrack` chose another step. */
+  /**
+   * The node of the next step: a new one, or the one at which `backtrack` chose another step. Some step
+   * is always within the bound, since whoever would be preempted can go on.
+   */
   private nodeAt(at: number, enabled: number): BoundedNode {
     if (at >= this.stepCountMax) throw tooManySteps(this.kernel, this.nodes);
     if (this.hasChosen) {
@@ -195,30 +166,10 @@ export class BoundedDpor {
       return node;
     }
     const before = this.nodes[at - 1];
-    const turn = at === 0 ? NO_TURN : (before as BoundedNode).turnAfter;
-    const free = freeTasks(turn, this.kernel, enabled);
-    const preemptions = at === 0 ? 0 : preemptionsAfter(before as BoundedNode);
-    const occupant = occupantOf(turn, enabled);
-    const task = occupant >= 0 ? occupant : 31 - Math.clz32(free & -free);
-    const node: BoundedNode = {
-      task,
-      outcome: 0,
-      arity: -1,
-      enabled,
-      allowed: preemptions < this.preemptionCountMax ? enabled : free,
-      backtrack: 1 << task,
-      done: 0,
-      free,
-      turn,
-      turnAfter: turn,
-      preemptions,
-      turnStart: at,
-      turnBefore: -1,
-      footprint: [],
-      after: [],
-      since: [],
-      pause: 0,
-    };
+    const turn = before === undefined || at === 0 ? NO_TURN : before.turnAfter;
+    const preemptions = before === undefined || at === 0 ? 0 : before.preemptionsAfter;
+    const [allowed, task] = allowedTasks(this.kernel, turn, this.preemptionCountMax - preemptions);
+    const node = boundedNodeOf({ at, task, enabled, allowed, turn, preemptions });
     this.nodes[at] = node;
     this.begin(node, at);
     return node;
@@ -228,7 +179,8 @@ export class BoundedDpor {
   private begin(node: BoundedNode, at: number): void {
     const task = this.kernel.tasks[node.task] as Task;
     if (node.arity < 0) node.arity = task.pending?.arity(task) ?? 1;
-    node.turnAfter = turnAfter(node.turn, task, node.enabled);
+    node.preemptionsAfter = node.preemptions + preemptionsBy(task, node.turn, this.kernel);
+    node.turnAfter = turnAfter(task, node.turn, this.kernel);
     const before = this.nodes[at - 1];
     const isGoingOn = at > 0 && before?.task === node.task;
     node.turnStart = isGoingOn ? (before as BoundedNode).turnStart : at;
@@ -355,7 +307,7 @@ export class BoundedDpor {
   }
 
   /** What `claim` comes after, leaving out `group` and all that comes after it: a clock. */
-  private pastWithout(group: readonly number[], claim: Claim): Int32Array {
+  protected pastWithout(group: readonly number[], claim: Claim): Int32Array {
     const { task, footprint, after, row } = claim;
     const past = row.slice();
     const add = (step: number): void => {
@@ -381,19 +333,26 @@ export class BoundedDpor {
    */
   private reverse(group: readonly number[], claim: Claim, at: number): void {
     const early = Math.min(...group);
-    const { task: index } = this.nodes[early] as BoundedNode;
+    const { task } = this.nodes[early] as BoundedNode;
     this.tryBefore(early, claim.task, this.pastWithout(group, claim), at);
-    for (let start = (this.nodes[early] as BoundedNode).turnStart; ;) {
+    for (const start of this.turnStarts(early)) {
       // What it needs of the other task it cannot come before.
-      if ((claim.row[index] as number) > start) return;
-      if (start !== early) {
-        this.tryBefore(start, claim.task, this.pastWithout([...group, start], claim), at);
-      }
-      const before = (this.nodes[start] as BoundedNode).turnBefore;
-      if (before < 0 || ((this.nodes[before + 1] as BoundedNode).enabled & (1 << index)) === 0) {
-        return;
-      }
-      start = (this.nodes[before] as BoundedNode).turnStart;
+      if ((claim.row[task] as number) > start) return;
+      if (start === early) continue;
+      this.tryBefore(start, claim.task, this.pastWithout([...group, start], claim), at);
+    }
+  }
+
+  /** Where the turn began in which step `step` was taken; if its task was preempted before, that turn too. */
+  protected turnStarts(step: number): number[] {
+    const { task } = this.nodes[step] as BoundedNode;
+    const starts: number[] = [];
+    for (let at = step; ;) {
+      const { turnStart } = this.nodes[at] as BoundedNode;
+      starts.push(turnStart);
+      at = (this.nodes[turnStart] as BoundedNode).turnBefore;
+      if (at < 0) return starts;
+      if (((this.nodes[at + 1] as BoundedNode).enabled & (1 << task)) === 0) return starts;
     }
   }
 
@@ -442,22 +401,4 @@ export class BoundedDpor {
     }
     return false;
   }
-}
-
-function preemptionsAfter(node: BoundedNode): number {
-  return node.preemptions + ((node.free & (1 << node.task)) === 0 ? 1 : 0);
-}
-
-function advance(node: BoundedNode): boolean {
-  if (node.outcome + 1 < node.arity) {
-    node.outcome += 1;
-    return true;
-  }
-  node.done |= 1 << node.task;
-  const open = node.backtrack & ~node.done;
-  if (open === 0) return false;
-  node.task = 31 - Math.clz32(open & -open);
-  node.outcome = 0;
-  node.arity = -1;
-  return true;
 }

@@ -1,18 +1,21 @@
 /**
  * What a preemption is: the one definition that the explorer, the shortening and the reports share.
  *
- * A step is a preemption if its task comes in although the task whose turn it is could have gone on.
- * Free are: going on, coming in when that task is blocked or has ended (or is shut out from its CPU), the
- * first step of an interrupt handler, and going back to what a handler has interrupted once it has ended.
+ * A task is preempted when another one steps although the turn is its own and it could go on. Nobody
+ * is preempted when a task goes on, when it comes in because the one whose turn it was is blocked or has
+ * ended, or when an interrupt handler begins; nor by going back to what a handler has interrupted once
+ * the handler has ended.
  *
- *   turn of A     B steps            B steps            handler steps     A steps
- *   A enabled     preemption                            free              free when the handler is done
- *   A disabled                       free               free              -
+ *   turn of A          B comes in      a handler begins
+ *   A could go on      preemption      none; it is still A's turn, with the handler before it
+ *   A blocked, ended   none            none
  *
- * An interrupt does not end the turn of the task it interrupts: a third task that comes in after the
- * handler, where the interrupted one could go on, preempts it. Without that an interrupt would be a
- * switch for nothing, and could be put anywhere to save a preemption. How a step turns out, and whether
- * the plain code behind an operation is a step of its own, makes no difference.
+ * An interrupt does not end the turn of the task it interrupts: a third task that comes in before that
+ * one goes on preempts it, and the handler too if that has not ended: two preemptions in one step.
+ * Otherwise an interrupt would be a change for nothing, and would be put anywhere to save a
+ * preemption. That a handler which goes on shuts out the task from its CPU does not count; while the
+ * handler has to wait, the task cannot go on either. How a step turns out, and whether the plain code behind an
+ * operation is a step of its own, makes no difference.
  */
 import { isInterruptEntry } from '../kernel/kernel-state.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -26,32 +29,32 @@ export type Turn = readonly number[];
 /** Nobody's turn: an execution begins so. */
 export const NO_TURN: Turn = [];
 
-/** The task that a step of another one would preempt, or -1. `enabled` is a bit mask over tasks. */
-export function occupantOf(turn: Turn, enabled: number): number {
-  for (let at = turn.length - 1; at >= 0; at -= 1) {
-    const task = turn[at] as number;
-    if ((enabled & (1 << task)) !== 0) return task;
-  }
-  return -1;
+/** Whether the task at `at` could go on, if only the handlers behind it were out of its way. */
+function couldGoOn(kernel: Kernel, turn: Turn, at: number): boolean {
+  const task = kernel.tasks[turn[at] as number];
+  if (task === undefined || task.pending === null) return false;
+  if (kernel.isEnabled(task)) return true;
+  const innermost = kernel.tasks[turn.at(-1) as number];
+  return innermost !== undefined && kernel.isEnabled(innermost) && task.pending.isEnabled(task);
 }
 
-/** Of the enabled tasks those whose step would be no preemption. */
-export function freeTasks(turn: Turn, kernel: Kernel, enabled: number): number {
-  const occupant = occupantOf(turn, enabled);
-  if (occupant < 0) return enabled;
-  let free = 1 << occupant;
-  for (const task of kernel.tasks) {
-    if (isInterruptEntry(task)) free |= enabled & (1 << task.index);
+/** How many tasks are preempted if `task` steps now. */
+export function preemptionsBy(task: Task, turn: Turn, kernel: Kernel): number {
+  if (isInterruptEntry(task)) return 0;
+  let count = 0;
+  for (let at = turn.length - 1; at >= 0; at -= 1) {
+    if (turn[at] === task.index) break;
+    if (couldGoOn(kernel, turn, at)) count += 1;
   }
-  return free;
+  return count;
 }
 
 /** Whose turn it is once `task` has stepped; to be asked before it does. */
-export function turnAfter(turn: Turn, task: Task, enabled: number): Turn {
+export function turnAfter(task: Task, turn: Turn, kernel: Kernel): Turn {
   const { index } = task;
   if (isInterruptEntry(task)) {
-    const occupant = occupantOf(turn, enabled);
-    return occupant < 0 ? [index] : [...turn.slice(0, turn.indexOf(occupant) + 1), index];
+    const interrupted = turn.findLastIndex((_, at) => couldGoOn(kernel, turn, at));
+    return [...turn.slice(0, interrupted + 1), index];
   }
   const at = turn.indexOf(index);
   if (at < 0) return [index];
@@ -65,10 +68,8 @@ export class PreemptionCounter {
 
   /** Call before each step. */
   note(kernel: Kernel, task: Task): void {
-    let enabled = 0;
-    for (const other of kernel.tasks) if (kernel.isEnabled(other)) enabled |= 1 << other.index;
-    if ((freeTasks(this.turn, kernel, enabled) & (1 << task.index)) === 0) this.count += 1;
-    this.turn = turnAfter(this.turn, task, enabled);
+    this.count += preemptionsBy(task, this.turn, kernel);
+    this.turn = turnAfter(task, this.turn, kernel);
   }
 }
 

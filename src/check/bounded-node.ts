@@ -1,0 +1,109 @@
+/** A depth of the search with a bound on preemptions; see bounded-dpor.ts. */
+import type { Kernel } from '../kernel/kernel.ts';
+import type { Access, PastHold } from '../kernel/operation.ts';
+import type { Task } from '../kernel/task.ts';
+import { preemptionsBy, type Turn } from './preemption.ts';
+
+/** The step taken at one depth, and what else is to be tried instead. */
+export interface BoundedNode {
+  task: number;
+  outcome: number;
+  arity: number;
+  /** Bit masks over tasks. */
+  enabled: number;
+  /** Those whose step stays within the bound. */
+  allowed: number;
+  backtrack: number;
+  done: number;
+  /** Whose turn it is before the step, and after it. */
+  turn: Turn;
+  turnAfter: Turn;
+  /** Preemptions before the step, and with it. */
+  preemptions: number;
+  preemptionsAfter: number;
+  /** The step at which the task came in last, and the step that it took before that, or -1. */
+  turnStart: number;
+  turnBefore: number;
+  footprint: Access[];
+  after: number[];
+  since: number[];
+  pause: number;
+}
+
+/** What a step, taken or pending, comes after by a conflict or a release. */
+export interface Claim {
+  readonly task: Task;
+  readonly footprint: readonly Access[];
+  /** Releases, and for each the acquisition that it belongs to, or -1. */
+  readonly after: readonly number[];
+  readonly since: readonly number[];
+  /** All times in which it would have had to wait. */
+  readonly past: readonly PastHold[];
+  /** What its task knew before it: a clock. */
+  readonly row: Int32Array;
+}
+
+/** A node of which no step is taken yet. */
+export function boundedNodeOf(known: {
+  readonly at: number;
+  readonly task: number;
+  readonly enabled: number;
+  readonly allowed: number;
+  readonly turn: Turn;
+  readonly preemptions: number;
+}): BoundedNode {
+  const { at, task, enabled, allowed, turn, preemptions } = known;
+  return {
+    task,
+    outcome: 0,
+    arity: -1,
+    enabled,
+    allowed,
+    backtrack: 1 << task,
+    done: 0,
+    turn,
+    turnAfter: turn,
+    preemptions,
+    preemptionsAfter: preemptions,
+    turnStart: at,
+    turnBefore: -1,
+    footprint: [],
+    after: [],
+    since: [],
+    pause: 0,
+  };
+}
+
+/** Which tasks may step if so many preemptions are left, as a bit mask, and which is to be the first. */
+export function allowedTasks(kernel: Kernel, turn: Turn, left: number): [number, number] {
+  let allowed = 0;
+  let first = -1;
+  let least = Infinity;
+  for (const task of kernel.tasks) {
+    if (!kernel.isEnabled(task)) continue;
+    const count = preemptionsBy(task, turn, kernel);
+    if (count <= left) allowed |= 1 << task.index;
+    // Going on comes first: it never costs more than anything else would.
+    const isGoingOn = turn.at(-1) === task.index;
+    if (isGoingOn || count < least || (count === least && turn.includes(task.index))) {
+      first = task.index;
+      least = isGoingOn ? -1 : count;
+    }
+  }
+  return [allowed, first];
+}
+
+/** Goes to the next step to be tried at the node; false if there is none. */
+export function advance(node: BoundedNode): boolean {
+  if (node.outcome + 1 < node.arity) {
+    node.outcome += 1;
+    return true;
+  }
+  node.done |= 1 << node.task;
+  const open = node.backtrack & ~node.done;
+  if (open === 0) return false;
+  node.task = 31 - Math.clz32(open & -open);
+  node.outcome = 0;
+  node.arity = -1;
+  return true;
+}

@@ -1,0 +1,207 @@
+/**
+ * The bounded explorer against plain enumeration: for each bound, every trace that has an interleaving of
+ * so many preemptions must be executed, and nothing beyond the bound. Explorers with a rule left out must
+ * be caught. MMULAB_FUZZ_SEED and MMULAB_BOUNDED_COUNT set another seed, and how many programs there are.
+ */
+import { describe, expect, test } from 'vitest';
+import { BoundedDpor } from '../../src/check/bounded-dpor.ts';
+import type { Claim } from '../../src/check/bounded-node.ts';
+import { SourceDpor } from '../../src/check/source-dpor.ts';
+import { bugOn } from '../../src/kernel/assertion.ts';
+import { readOnce, writeOnce } from '../../src/kernel/field.ts';
+import { mutex, mutexLock, mutexUnlock } from '../../src/kernel/mutex.ts';
+import type { Task } from '../../src/kernel/task.ts';
+import { generateProgram } from '../util/fuzz/generate.ts';
+import { exploreBounded, needsOf, type BoundedClass } from '../util/fuzz/preemptions.ts';
+import { showProgram } from '../util/fuzz/program.ts';
+import { boundedOnKernel, interruptProgram, needsOnKernel } from '../util/preemptions.ts';
+import { small } from '../util/programs.ts';
+
+const seed = Number(process.env['MMULAB_FUZZ_SEED'] ?? 1);
+const count = Number(process.env['MMULAB_BOUNDED_COUNT'] ?? 3000);
+/** Programs with more interleavings than this are left out. */
+const INTERLEAVING_COUNT_MAX = 700;
+
+interface Report {
+  readonly programs: number;
+  /** For each bound. */
+  readonly executions: readonly number[];
+  readonly traces: readonly number[];
+  readonly fault: string | null;
+}
+
+function fuzz(programCount: number, Explorer: BoundedClass = BoundedDpor): Report {
+  const executions: number[] = [];
+  const traces: number[] = [];
+  let programs = 0;
+  for (let at = 0; programs < programCount; at += 1) {
+    const program = generateProgram(seed + at);
+    const needs = needsOf(program, INTERLEAVING_COUNT_MAX);
+    if (needs === null) continue;
+    programs += 1;
+    // The first bound that leaves nothing out is the last.
+    for (let bound = 0, wasCut = true; wasCut; bound += 1) {
+      const run = exploreBounded(program, needs, bound, Explorer);
+      if (run.fault !== null) {
+        const fault = `seed ${seed + at}: ${run.fault}\n${showProgram(program)}`;
+        return { programs, executions, traces, fault };
+      }
+      executions[bound] = (executions[bound] ?? 0) + run.executions;
+      const within = [...needs.values()].filter((need) => need <= bound).length;
+      traces[bound] = (traces[bound] ?? 0) + within;
+      ({ wasCut } = run);
+    }
+  }
+  return { programs, executions, traces, fault: null };
+}
+
+test(
+  'what can be reached with k preemptions is found with the bound k, for every k',
+  { timeout: 600_000 },
+  () => {
+    const { fault, programs, executions, traces } = fuzz(count);
+    process.stdout.write(
+      `bounded: seed ${seed}, ${programs} programs; executions for bound 0, 1, …: ` +
+        `${executions.join(' ')}, traces: ${traces.join(' ')}\n`,
+    );
+    expect(fault ?? '').toBe('');
+  },
+);
+
+test(
+  'so it is where interrupts come in, which preempt nobody by themselves',
+  { timeout: 600_000 },
+  () => {
+    let programs = 0;
+    for (let at = 0; programs < 150; at += 1) {
+      const { program, text } = interruptProgram(seed + at);
+      const needs = needsOnKernel(program, 300);
+      if (needs === null) continue;
+      programs += 1;
+      for (let bound = 0, wasCut = true; wasCut; bound += 1) {
+        const found = boundedOnKernel(program, bound);
+        const missing = [...needs].filter(
+          ([key, need]) => !found.keys.has(key) && (need <= bound || !found.wasCut),
+        );
+        expect(missing, `seed ${seed + at}, bound ${bound}\n${text}`).toEqual([]);
+        ({ wasCut } = found);
+      }
+    }
+  },
+);
+
+describe('an explorer is caught that', () => {
+  const COUNT = 2000;
+
+  test('does not see what a release lets go on', () => {
+    class Unreleased extends BoundedDpor {
+      protected override findReleases(): void {}
+    }
+    expect(fuzz(COUNT, Unreleased).fault).toContain('never executed');
+  });
+
+  test('forgets the tasks that are blocked', () => {
+    class Forgetful extends BoundedDpor {
+      protected override checkBlockedTasks(): void {}
+    }
+    expect(fuzz(COUNT, Forgetful).fault).toContain('never executed');
+  });
+
+  test('tries the other order where it is a preemption, and not where the turn began', () => {
+    class Naive extends BoundedDpor {
+      protected override turnStarts(): number[] {
+        return [];
+      }
+    }
+    expect(fuzz(COUNT, Naive).fault).toContain('never executed');
+  });
+
+  test('begins the other order with whatever could be first in the trace', () => {
+    class Careless extends BoundedDpor {
+      protected override tryBefore(early: number, task: Task, past: Int32Array, at: number): void {
+        const group = this.nodes[early]?.task;
+        const wide = past.slice();
+        for (let step = early; step < at; step += 1) {
+          const other = this.nodes[step]?.task;
+          if (other !== undefined && other !== group) wide[other] = step + 1;
+        }
+        super.tryBefore(early, task, wide, at);
+      }
+    }
+    expect(fuzz(COUNT, Careless).fault).toContain('never executed');
+  });
+
+  test('tries the other order of a step inside the time for which a lock is held', () => {
+    class Hasty extends BoundedDpor {
+      protected override withHolds(first: number, _claim: Claim): number[] {
+        return [first];
+      }
+    }
+    expect(fuzz(COUNT, Hasty).fault).toContain('never executed');
+  });
+});
+
+describe('a bound', () => {
+  const lostUpdate = () =>
+    small(
+      { x: 0 },
+      {
+        *a(s) {
+          const x = yield* readOnce(s, 'x');
+          yield* writeOnce(s, 'x', x + 1);
+        },
+        *b(s) {
+          const x = yield* readOnce(s, 'x');
+          yield* writeOnce(s, 'x', x + 1);
+          bugOn((yield* readOnce(s, 'x')) < 2, 'an update was lost');
+        },
+      },
+    );
+
+  test('of 0 runs each task as far as it can, in every order', () => {
+    expect(new BoundedDpor(lostUpdate(), 0).run()).toMatchObject({
+      executions: 2,
+      isComplete: true,
+      wasCut: true,
+    });
+  });
+
+  test('that nothing exceeds leaves nothing out and says so', () => {
+    const all = new SourceDpor(lostUpdate()).run();
+    const bounded = new BoundedDpor(lostUpdate(), 9).run();
+    expect(bounded).toMatchObject({ isComplete: true, wasCut: false });
+    expect(bounded.executions).toBeGreaterThanOrEqual(all.executions);
+  });
+
+  test('does not count changing from a task that is blocked or has ended', () => {
+    const deadlock = small(
+      { a: mutex(), b: mutex() },
+      {
+        *one(s) {
+          yield* mutexLock(s.a);
+          yield* mutexLock(s.b);
+          yield* mutexUnlock(s.b);
+          yield* mutexUnlock(s.a);
+        },
+        *two(s) {
+          yield* mutexLock(s.b);
+          yield* mutexLock(s.a);
+          yield* mutexUnlock(s.a);
+          yield* mutexUnlock(s.b);
+        },
+      },
+    );
+    const deadlocksWith = (bound: number): number => {
+      let count = 0;
+      new BoundedDpor(deadlock, bound, {
+        onExecution({ kernel }) {
+          if (kernel.tasks.some((task) => !task.isDone)) count += 1;
+          return false;
+        },
+      }).run();
+      return count;
+    };
+    expect(deadlocksWith(0)).toBe(0);
+    expect(deadlocksWith(1)).toBeGreaterThan(0);
+  });
+});
