@@ -19,4 +19,9 @@ export interface Program {
 export interface Schedule {
   readonly tasks: readonly number[];
   readonly outcomes: readonly number[];
+  /**
+   * What has to be run before, for what detectors remember of other executions: each leads to some
+   * moment of one. None, if left out.
+   */
+  readonly earlier?: readonly Schedule[];
 }

@@ -14,6 +14,8 @@ import type { Program, Schedule } from './program.ts';
 
 export interface ReplayOptions {
   readonly watches?: readonly Watch[];
+  /** Those of them that watch what is to be run before, as well; all, if left out. */
+  readonly learners?: readonly Watch[];
   readonly tracer?: Tracer | null;
   /**
    * True: after the schedule, whether used up or left, goes on to the end of the execution, with the
@@ -49,6 +51,11 @@ export interface Replay {
  * `toEnd` is set.
  */
 export function replay(program: Program, schedule: Schedule, options: ReplayOptions = {}): Replay {
+  const { watches = [], learners = watches } = options;
+  for (const watch of learners) watch.onForget?.();
+  for (const before of schedule.earlier ?? []) {
+    replay(program, { ...before, earlier: [] }, { watches: learners, learners: [] });
+  }
   const kernel = program.start(options.watches ?? [], options.tracer ?? null);
   const run = new Run(kernel, options);
   // Operations are asked whether they are enabled between steps, too.

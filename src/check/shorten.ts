@@ -57,6 +57,8 @@ export interface Counterexample {
 export interface Bench {
   readonly program: Program;
   readonly watches: readonly Watch[];
+  /** What detectors that explore say has to be run before; see {@link Schedule.earlier}. */
+  readonly earlierOf?: (finding: Finding) => readonly Schedule[];
 }
 
 /**
@@ -72,6 +74,7 @@ export function shorten(
   bench: Bench,
   limit: Cost | null = null,
 ): Counterexample | null {
+  if (finding.locking !== null) return shortenLocking(run, finding, bench, limit);
   const story = new Story(run, finding);
   const best = story.ordered();
   if (limit !== null && !isCheaper(costOf(best), limit)) return null;
@@ -80,6 +83,41 @@ export function shorten(
   return (
     attempt(bench, story.asTaken(), finding) ?? attempt(bench, upTo(finding, run.schedule), finding)
   );
+}
+
+/**
+ * A finding of lockdep rests on moments of this execution, and maybe of others. Which of this one, only
+ * a detector that knows nothing else can tell.
+ */
+function shortenLocking(
+  run: Execution,
+  finding: Finding,
+  bench: Bench,
+  limit: Cost | null,
+): Counterexample | null {
+  const whole = upTo(finding, run.schedule);
+  const others = bench.earlierOf?.(finding) ?? [];
+  let seen = attempt(bench, whole, finding);
+  if (seen === null && others.length > 0) {
+    const lean = { ...whole, earlier: others.map((schedule) => ofLastTask(schedule)) };
+    seen = attempt(bench, lean, finding) ?? attempt(bench, { ...whole, earlier: others }, finding);
+  }
+  if (seen === null) return null;
+  const { earlier } = seen.schedule;
+  const story = new Story(run, seen.finding);
+  for (const order of [story.ordered(), story.asTaken()]) {
+    const schedule = earlier === undefined ? order : { ...order, earlier };
+    const found = attempt(bench, schedule, finding);
+    if (found === null) continue;
+    return limit === null || isCheaper(found.cost, limit) ? found : null;
+  }
+  return limit === null || isCheaper(seen.cost, limit) ? seen : null;
+}
+
+/** Only the steps of the task that takes the last one: often the others have no part in it. */
+function ofLastTask({ tasks, outcomes }: Schedule): Schedule {
+  const isKept = (_: number, at: number): boolean => tasks[at] === tasks.at(-1);
+  return { tasks: tasks.filter(isKept), outcomes: outcomes.filter(isKept) };
 }
 
 function attempt(bench: Bench, schedule: Schedule, finding: Finding): Counterexample | null {
@@ -99,6 +137,7 @@ function upTo(finding: Finding, schedule: Schedule): Schedule {
 
 function cut(schedule: Schedule, length: number): Schedule {
   return {
+    ...schedule,
     tasks: schedule.tasks.slice(0, length),
     outcomes: schedule.outcomes.slice(0, length),
   };

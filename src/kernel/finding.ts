@@ -10,6 +10,8 @@ export const FINDING_KINDS = [
   'err-ptr-dereference',
   'data-race',
   'deadlock',
+  'lock-order',
+  'irq-inversion',
   'sleeping-in-atomic',
   'refcount',
   'bug',
@@ -38,6 +40,33 @@ export interface Finding {
   readonly step: number;
   /** Steps of other tasks that belong to the story even if no order leads from them here. */
   readonly witnesses: readonly number[];
+  /** What lockdep has to say, for its findings. */
+  readonly locking: LockReport | null;
+}
+
+/** A finding of lockdep in its own words: a deadlock that may happen, whether or not it was seen to. */
+export interface LockReport {
+  /** `possible circular locking dependency detected`. */
+  readonly headline: string;
+  /** The locks of a cycle in their order, by class: `a`, `b` for a --> b --> a; or of a chain. */
+  readonly chain: readonly string[];
+  /** The same locks as a deadlock would name them, sorted. */
+  readonly resources: readonly string[];
+  /** The CPU0/CPU1 table, row by row; CPUs from 0. */
+  readonly scenario: readonly { readonly cpu: number; readonly text: string }[];
+  /** Who did what makes it possible, and where. */
+  readonly stacks: readonly LockStack[];
+}
+
+export interface LockStack {
+  /** `b is taken with a held`. */
+  readonly title: string;
+  readonly taskName: string;
+  /** Index of the task and the step; null if it was in an execution explored before, or set-up. */
+  readonly task: number | null;
+  readonly step: number | null;
+  /** Names of kernel functions, outermost first. */
+  readonly stack: readonly string[];
 }
 
 /** What a detector states; the kernel adds where and when. */
@@ -51,6 +80,7 @@ export interface Report {
   readonly place?: string;
   readonly otherPlace?: string;
   readonly witnesses?: readonly number[];
+  readonly locking?: LockReport;
   /** True if the finding is about the execution as a whole and not about the current task. */
   readonly isGlobal?: boolean;
 }

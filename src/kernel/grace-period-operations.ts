@@ -14,6 +14,7 @@ import {
   type RcuCallback,
   type RcuHead,
 } from './grace-period.ts';
+import { touchMap } from './lock-map.ts';
 import { textFootprint } from './module.ts';
 import { access, COMMUTE, made, Operation, READ, WRITE, type Access } from './operation.ts';
 import type { Body } from './operation.ts';
@@ -82,6 +83,8 @@ class StartGracePeriod extends DomainOperation<GracePeriod> {
   }
 
   perform(task: Task): GracePeriod {
+    const { lockClass, path, flavour } = this.domain;
+    if (flavour === 'srcu') touchMap(task, { path, lock: this.domain, lockClass });
     this.domain.noteStart(task);
     return this.domain.begin((task.argument as CallbackList).last);
   }

@@ -25,6 +25,8 @@
  * every read section entered later; the end of a callback → the next of its list, and barriers.
  */
 import type { Call, KernelFunction } from './call.ts';
+import { topFrame } from './held-lock.ts';
+import { LockClass } from './lock-class.ts';
 import { FieldSpec, KernelObject, type Memory, type Placement } from './memory.ts';
 import type { Operation } from './operation.ts';
 import { running } from './running.ts';
@@ -126,6 +128,8 @@ export class GracePeriodDomain {
   /** What queueing and barriers conflict on. */
   readonly queueVariable: number;
   isCleanedUp = false;
+  /** What lockdep knows the read sections by; synchronizing waits for them. */
+  readonly lockClass: LockClass;
 
   private operations: Record<string, Operation<unknown>> | null = null;
   private readonly open: OpenReadSection[] = [];
@@ -138,8 +142,10 @@ export class GracePeriodDomain {
   constructor(
     flavour: 'srcu' | 'rcu',
     at: { readonly path: string; readonly memory: Memory | null; readonly variable: number },
+    lockClass = new LockClass({ name: at.path, isLock: false }),
   ) {
     this.flavour = flavour;
+    this.lockClass = lockClass;
     this.path = at.path;
     this.argument = flavour === 'srcu' ? `&${at.path}` : '';
     this.memory = at.memory;
@@ -170,7 +176,23 @@ export class GracePeriodDomain {
     const at = task.index + 1;
     const index = this.nextIndex[at] ?? 0;
     this.nextIndex[at] = index + 1;
-    const section = { path: this.path, task, index, isOpen: true, unlockStep: -1 };
+    const section: OpenReadSection = {
+      path: this.path,
+      task,
+      index,
+      isOpen: true,
+      unlockStep: -1,
+      mode: 'read',
+      lock: this,
+      lockClass: this.lockClass,
+      subclass: 0,
+      isTry: false,
+      nest: null,
+      step: running.now,
+      frame: topFrame(task),
+    };
+    // Waiting for RCU inside its read section is sleeping in atomic context, and found as such.
+    if (this.flavour === 'srcu') running.lockTaken(task, section);
     this.open.push(section);
     task.readSections.push(section);
     return section;

@@ -3,28 +3,81 @@
  *
  * Bookkeeping only: nothing here decides whether a lock may be taken.
  */
+import type { LockClass } from './lock-class.ts';
 import type { KernelObject } from './memory.ts';
 import { running } from './running.ts';
-import type { HeldLock, Task } from './task.ts';
+import type { Frame, HeldLock, Task } from './task.ts';
 
-/** What a task notes while it holds `lock` in the given mode. Made once for each lock and mode. */
-export function heldAs(lock: KernelObject, mode: 'read' | 'write'): HeldLock {
-  return { path: lock.path, mode, lock };
+/** How a lock is taken, where it is not simply waited for. */
+export interface Manner {
+  readonly isTry?: boolean;
+  readonly subclass?: number;
+  readonly nest?: object | null;
 }
 
-/** Forgets the innermost hold that `task` has on `lock`; false if it has none. */
-export function dropHeld(task: Task, lock: KernelObject): boolean {
+/** The usual manner: waited for, at the outermost level. */
+export const PLAINLY: Manner = {};
+export const BY_TRYLOCK: Manner = { isTry: true };
+
+/** For the second of two locks of one class that are taken one inside the other. */
+export const SINGLE_DEPTH_NESTING = 1;
+
+/**
+ * What a task notes while it holds `lock` in the given mode. For an exclusive hold made once for each
+ * lock, since there is one at a time.
+ */
+export function heldAs(lock: KernelObject, mode: 'read' | 'write', lockClass: LockClass): HeldLock {
+  return {
+    path: lock.path,
+    mode,
+    lock,
+    lockClass,
+    subclass: 0,
+    isTry: false,
+    nest: null,
+    step: -1,
+    frame: null,
+  };
+}
+
+/** Notes that `task` takes a lock, as part of the present step, and tells lockdep. */
+export function noteHeld(task: Task, held: HeldLock, manner: Manner): void {
+  held.isTry = manner.isTry ?? false;
+  held.subclass = manner.subclass ?? 0;
+  held.nest = manner.nest ?? null;
+  held.step = running.now;
+  held.frame = topFrame(task);
+  running.lockTaken(task, held);
+  task.heldLocks.push(held);
+}
+
+/** The innermost function that `task` is in. */
+export function topFrame({ frames }: Task): Frame | null {
+  return frames[frames.length - 1] ?? null;
+}
+
+/** The names of the functions of a stack, outermost first. */
+export function stackNames(top: Frame | null): string[] {
+  const names: string[] = [];
+  for (let frame = top; frame !== null; frame = frame.caller) names.push(frame.callee.name);
+  return names.toReversed();
+}
+
+/** Forgets the innermost hold that `task` has on `lock` and returns it; null if it has none. */
+export function dropHeld(task: Task, lock: KernelObject): HeldLock | null {
   for (let at = task.heldLocks.length - 1; at >= 0; at -= 1) {
-    if (task.heldLocks[at]?.lock !== lock) continue;
-    task.heldLocks.splice(at, 1);
-    return true;
+    const held = task.heldLocks[at] as HeldLock;
+    if (held.lock !== lock) continue;
+    if (at === task.heldLocks.length - 1) task.heldLocks.pop();
+    else task.heldLocks.splice(at, 1);
+    return held;
   }
-  return false;
+  return null;
 }
 
 /** How `task` holds `lock`, or null. */
 export function heldMode(task: Task, lock: KernelObject): 'read' | 'write' | null {
-  for (const held of task.heldLocks) if (held.lock === lock) return held.mode ?? 'write';
+  for (const held of task.heldLocks) if (held.lock === lock) return held.mode;
   return null;
 }
 

@@ -10,7 +10,7 @@ import type { Kernel } from './kernel.ts';
 import { Memory, type KernelObject, type MemoryKind } from './memory.ts';
 import { OOPS } from './oops.ts';
 import { access, READ, type Access, type AccessMode, type Operation } from './operation.ts';
-import { Task } from './task.ts';
+import { Task, type HeldLock } from './task.ts';
 import type { Tracer, Use, Watch } from './watch.ts';
 
 /** How often each injected fault may happen in one execution. */
@@ -90,6 +90,7 @@ export abstract class KernelState {
   /** Those of them that implement the hooks called most. */
   private readonly orderWatches: readonly Watch[];
   private readonly accessWatches: readonly Watch[];
+  private readonly lockWatches: readonly Watch[];
   readonly tracer: Tracer | null;
   private variableCount = 0;
   private staticUsed = 0;
@@ -103,6 +104,7 @@ export abstract class KernelState {
     this.accessWatches = options.watches.filter(
       (watch) => watch.onPlainAccess !== undefined || watch.onMarkedAccess !== undefined,
     );
+    this.lockWatches = options.watches.filter((watch) => watch.onLockTaken !== undefined);
     this.tracer = options.tracer;
     this.currentTask = new Task(
       -1,
@@ -250,6 +252,7 @@ export abstract class KernelState {
       task,
       step: report.isGlobal === true ? this.stepCount : this.now,
       witnesses: report.witnesses ?? [],
+      locking: report.locking ?? null,
     };
     this.findings.push(finding);
     this.tracer?.onFinding?.(finding, this.currentTask);
@@ -293,8 +296,19 @@ export abstract class KernelState {
     for (const watch of this.watches) watch.onCounterMisuse?.(this.kernel, counter, what);
   }
 
-  lockMisuse(lock: string, what: string): void {
-    for (const watch of this.watches) watch.onLockMisuse?.(this.kernel, lock, what);
+  /** @param held how it was taken, where that belongs to the story. */
+  lockMisuse(lock: string, what: string, held: HeldLock | null = null): void {
+    for (const watch of this.watches) watch.onLockMisuse?.(this.kernel, lock, what, held);
+  }
+
+  /** `task` is taking a lock, as part of the present step; what it holds does not include it yet. */
+  lockTaken(task: Task, held: HeldLock): void {
+    for (const watch of this.lockWatches) watch.onLockTaken?.(this.kernel, task, held);
+  }
+
+  /** Interrupts are on again, as part of the present step, while `task` holds locks. */
+  irqsOnWithLocks(task: Task): void {
+    for (const watch of this.lockWatches) watch.onIrqsOnWithLocks?.(this.kernel, task);
   }
 
   assertion(grade: 'BUG_ON' | 'WARN_ON' | 'lockdep', condition: string): void {

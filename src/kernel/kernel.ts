@@ -175,7 +175,7 @@ export class Kernel extends KernelState {
     const before = setRunning(this);
     this.currentTask = task;
     try {
-      task.frames.push({ callee, generator: body(), call: null, text: null });
+      task.frames.push({ callee, generator: body(), call: null, text: null, caller: null });
       this.resume(task, undefined);
     } catch (error) {
       this.endByError(task, error);
@@ -199,7 +199,7 @@ export class Kernel extends KernelState {
       return yield* body;
     })();
     task.isDone = false;
-    task.frames.push({ callee, generator: wrapper, call: null, text: null });
+    task.frames.push({ callee, generator: wrapper, call: null, text: null, caller: null });
     try {
       this.resume(task, undefined);
       while (task.pending !== null) {
@@ -356,8 +356,9 @@ export class Kernel extends KernelState {
       if (reached !== undefined) this.goals.add(reached);
     }
     const generator = callee.body(...(call.args as never[]));
-    const text = callee.text ?? task.frames.at(-1)?.text ?? null;
-    task.frames.push({ callee, generator, call, text });
+    const caller = task.frames.at(-1) ?? null;
+    const text = callee.text ?? caller?.text ?? null;
+    task.frames.push({ callee, generator, call, text, caller });
     if (callee.text !== null) this.checkText(task);
   }
 
@@ -392,7 +393,7 @@ export class Kernel extends KernelState {
     task.pending = null;
     if (task.kind === 'setup') return;
     for (const held of task.heldLocks) {
-      this.lockMisuse(held.path, `still held when task '${task.name}' ended`);
+      this.lockMisuse(held.path, `still held when task '${task.name}' ended`, held);
     }
     for (const section of task.readSections) {
       this.lockMisuse(section.path, `a read section is still open when task '${task.name}' ended`);

@@ -19,6 +19,8 @@ import { fn, type Call, type KernelCallable } from './call.ts';
 import { errPtr, type ErrPtr } from './err-ptr.ts';
 import { GFP_KERNEL } from './gfp.ts';
 import { perKernel } from './kernel.ts';
+import { LockClass } from './lock-class.ts';
+import { dropMap, holdMap, touchMap, type Waitable } from './lock-map.ts';
 import { FieldSpec, KernelObject, type Placement } from './memory.ts';
 import { textFootprint } from './module.ts';
 import { access, made, Operation, READ, WRITE, type Access, type Body } from './operation.ts';
@@ -48,6 +50,12 @@ export class Kthread extends KernelObject {
   readonly stopOperation = new StopThread(this);
   readonly waitOperation = new WaitForThread(this);
   readonly shouldStopOperation = new ShouldStop(this);
+
+  /** What lockdep knows it by: stopping it waits for its function. Its class is its name. */
+  get waitable(): Waitable {
+    const lockClass = new LockClass({ name: `(kthread)${this.name}`, isLock: false });
+    return { path: this.name, lock: this, lockClass };
+  }
 
   get(): void {
     this.references += 1;
@@ -87,7 +95,8 @@ class StartThread extends ThreadOperation<boolean> {
     if (func !== null) textFootprint(func.callee, out);
   }
 
-  perform(): boolean {
+  perform(task: Task): boolean {
+    holdMap(task, this.thread.waitable);
     return !this.thread.shouldStop;
   }
 
@@ -97,8 +106,9 @@ class StartThread extends ThreadOperation<boolean> {
 }
 
 class ExitThread extends ThreadOperation<void> {
-  perform(): void {
+  perform(task: Task): void {
     const { thread } = this;
+    dropMap(task, thread);
     thread.isDone = true;
     thread.exitStep = running.now;
     thread.put();
@@ -118,8 +128,9 @@ class StopThread extends ThreadOperation<void> {
     if (sleeper !== null) out.push(access(sleeper.variable, WRITE));
   }
 
-  perform(): void {
+  perform(task: Task): void {
     const { thread } = this;
+    touchMap(task, thread.waitable);
     thread.get();
     thread.shouldStop = true;
     if (thread.sleeper?.isAsleep === true) thread.sleeper.wakeUp();

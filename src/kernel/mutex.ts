@@ -3,14 +3,23 @@
  *
  * Modelled: lock, trylock, the interruptible and killable forms, unlock; that only the owner may
  * unlock; that a task which locks twice waits for itself. Simplified: waiters are not queued; any of
- * them may be next. Not modelled: nesting classes, `ww_mutex`.
+ * them may be next. Not modelled: `ww_mutex`.
  *
  * Variables: acquisitions conflict on the first. Releasing conflicts only with what looks whether
  * the mutex is free, on the second: a lock that waits was not there to be overtaken. A trylock that
  * fails changes nothing, so it only reads. So does a wait that a pending signal ends.
  */
 import { EINTR } from '../base/errno.ts';
-import { checkOwner, dropHeld, heldAs } from './held-lock.ts';
+import {
+  BY_TRYLOCK,
+  checkOwner,
+  dropHeld,
+  heldAs,
+  noteHeld,
+  PLAINLY,
+  type Manner,
+} from './held-lock.ts';
+import { LockClass } from './lock-class.ts';
 import { FieldSpec, KernelObject, type Placement } from './memory.ts';
 import {
   access,
@@ -34,7 +43,7 @@ export class Mutex extends KernelObject {
   /** The step of the last unlock, or -1. */
   lastRelease = -1;
   readonly pastHolds: PastHold[] = [];
-  readonly held: HeldLock = heldAs(this, 'write');
+  readonly held: HeldLock;
   /** Made on first use. */
   readonly operations: MutexOperations = {
     lock: null,
@@ -43,7 +52,13 @@ export class Mutex extends KernelObject {
     trylock: null,
     unlock: null,
     isLocked: null,
+    nested: null,
   };
+
+  constructor(at: Placement, lockClass = new LockClass()) {
+    super(at);
+    this.held = heldAs(this, 'write', lockClass);
+  }
 }
 
 interface MutexOperations {
@@ -53,11 +68,14 @@ interface MutexOperations {
   trylock: MutexTrylock | null;
   unlock: MutexUnlock | null;
   isLocked: MutexIsLocked | null;
+  /** By subclass. */
+  nested: MutexLock[] | null;
 }
 
 /** A field of type struct mutex. */
 export function mutex(): FieldSpec<Mutex> {
-  return new FieldSpec(2, (at: Placement) => new Mutex(at));
+  const lockClass = new LockClass();
+  return new FieldSpec(2, (at: Placement) => new Mutex(at, lockClass));
 }
 
 abstract class MutexOperation<R> extends Operation<R> {
@@ -78,11 +96,11 @@ abstract class MutexOperation<R> extends Operation<R> {
    * @param mayWait whether the operation would have waited for the owner, which it then can come
    *   before or after, but not in between.
    */
-  protected acquire(task: Task, mayWait: boolean): void {
+  protected acquire(task: Task, mayWait: boolean, manner: Manner): void {
     running.after(this.lock.lastRelease, mayWait ? this.lock.lastAcquire : -1);
     this.lock.owner = task;
     this.lock.lastAcquire = running.now;
-    task.heldLocks.push(this.lock.held);
+    noteHeld(task, this.lock.held, manner);
   }
 
   /** What trying touches: the outcome depends on whether the mutex is free. */
@@ -94,6 +112,12 @@ abstract class MutexOperation<R> extends Operation<R> {
 
 class MutexLock extends MutexOperation<void> {
   override readonly maySleep = true;
+  private readonly manner: Manner;
+
+  constructor(lock: Mutex, label: string, manner: Manner) {
+    super(lock, label);
+    this.manner = manner;
+  }
 
   override isEnabled(): boolean {
     return this.lock.owner === null;
@@ -104,7 +128,7 @@ class MutexLock extends MutexOperation<void> {
   }
 
   perform(task: Task): void {
-    this.acquire(task, true);
+    this.acquire(task, true, this.manner);
   }
 
   override blockers(): readonly Task[] {
@@ -134,7 +158,7 @@ class MutexLockSignal extends MutexOperation<number> {
 
   perform(task: Task): number {
     if (this.lock.owner !== null) return -EINTR;
-    this.acquire(task, !task.hasSignal);
+    this.acquire(task, !task.hasSignal, PLAINLY);
     return 0;
   }
 
@@ -159,7 +183,7 @@ class MutexTrylock extends MutexOperation<boolean> {
 
   perform(task: Task): boolean {
     if (this.lock.owner !== null) return false;
-    this.acquire(task, false);
+    this.acquire(task, false, BY_TRYLOCK);
     return true;
   }
 }
@@ -194,7 +218,17 @@ const interruptibleWait = signalWait('mutex_lock_interruptible');
 
 /** `mutex_lock(lock)`. May sleep. */
 export function mutexLock(lock: Mutex): Operation<void> {
-  return made((lock.operations.lock ??= new MutexLock(lock, 'mutex_lock')));
+  return made((lock.operations.lock ??= new MutexLock(lock, 'mutex_lock', PLAINLY)));
+}
+
+/**
+ * `mutex_lock_nested(lock, subclass)`: for a lock of which another of the same class is held. Lockdep
+ * takes each subclass for a class of its own; the order among them is the caller's promise. May sleep.
+ */
+export function mutexLockNested(lock: Mutex, subclass: number): Operation<void> {
+  const nested = (lock.operations.nested ??= []);
+  nested[subclass] ??= new MutexLock(lock, 'mutex_lock_nested', { subclass });
+  return made(nested[subclass]);
 }
 
 /** `mutex_lock_killable(lock)`: 0, or -EINTR if it had to wait and a fatal signal came. May sleep. */

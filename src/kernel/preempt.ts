@@ -9,6 +9,7 @@
  * Spinlocks and read sections use the functions on tasks at the top; model code yields the
  * operations below them.
  */
+import { topFrame } from './held-lock.ts';
 import { made, Operation, type Access } from './operation.ts';
 import { running } from './running.ts';
 import type { Task } from './task.ts';
@@ -17,9 +18,17 @@ function isAlone(task: Task): boolean {
   return task.preemptCount > 0 || task.irqDisableCount > 0;
 }
 
+/** Notes what makes the context of `task` atomic: the present operation, or plain code. */
+function noteAtomic(task: Task): void {
+  task.atomicOrigin = { operation: task.pending, step: running.now, frame: topFrame(task) };
+}
+
 /** Turns preemption off for `task`, which is taking a step that `disablesPreemption`. */
 export function preemptCountInc(task: Task): void {
-  if (!isAlone(task)) task.cpu.acquire(task);
+  if (!isAlone(task)) {
+    task.cpu.acquire(task);
+    if (task.nonBlockCount === 0) noteAtomic(task);
+  }
   task.preemptCount += 1;
 }
 
@@ -37,7 +46,10 @@ export function preemptCountDec(task: Task): void {
 export function irqsOff(task: Task): number {
   const flags = task.irqDisableCount;
   if (flags > 0) return 1;
-  if (!isAlone(task)) task.cpu.acquire(task);
+  if (!isAlone(task)) {
+    task.cpu.acquire(task);
+    if (task.nonBlockCount === 0) noteAtomic(task);
+  }
   task.irqDisableCount = 1;
   // A handler has them off anyway, from its entry on.
   if (task.kind !== 'interrupt') task.cpu.irqsOffAt = running.now;
@@ -57,6 +69,18 @@ export function irqsRestore(task: Task, flags: number): void {
     if (running.now >= 0) task.cpu.pastIrqsOff.push([task.cpu.irqsOffAt, running.now]);
   }
   if (!isAlone(task)) task.cpu.release(task, running.now);
+  if (task.heldLocks.length > 0) running.irqsOnWithLocks(task);
+}
+
+/** `non_block_start()`: what follows must not sleep, though it could. Nests; part of the present step. */
+export function nonBlockStart(task: Task): void {
+  if (!isAlone(task) && task.nonBlockCount === 0) noteAtomic(task);
+  task.nonBlockCount += 1;
+}
+
+/** `non_block_end()`. */
+export function nonBlockEnd(task: Task): void {
+  task.nonBlockCount -= 1;
 }
 
 abstract class ContextOperation<R> extends Operation<R> {

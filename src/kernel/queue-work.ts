@@ -8,6 +8,7 @@
  *       allows queueing again
  */
 import { fn } from './call.ts';
+import { touchMap } from './lock-map.ts';
 import { access, made, Operation, READ, WRITE, type Access } from './operation.ts';
 import { running } from './running.ts';
 import type { Task } from './task.ts';
@@ -171,8 +172,13 @@ class FlushWork extends WorkOperation<WorkRun | null> {
     out.push(access(this.work.variable + 1, READ));
   }
 
-  perform(): WorkRun | null {
-    return this.work.lastQueued;
+  perform(task: Task): WorkRun | null {
+    const { work } = this;
+    const { lastQueued } = work;
+    work.touchMap(task);
+    // On an ordered queue it is behind all others.
+    if (lastQueued?.queue.isOrdered === true) touchMap(task, lastQueued.queue.waitable);
+    return lastQueued;
   }
 }
 
@@ -210,9 +216,10 @@ class CancelWork extends WorkOperation<boolean> {
 class CancelWorkSync extends WorkOperation<boolean> {
   override readonly maySleep = true;
 
-  perform(): boolean {
+  perform(task: Task): boolean {
     const { work } = this;
     const { pending } = work;
+    work.touchMap(task);
     pending?.cancel();
     if (work.lastBegun !== null) work.cancelCount += 1;
     return pending !== null;

@@ -6,8 +6,9 @@
  * out readers that come after it, those included that read already and come once more: so a task may
  * wait for a writer that waits for it.
  */
-import { dropHeld, heldAs } from './held-lock.ts';
-import { KernelObject } from './memory.ts';
+import { dropHeld, heldAs, noteHeld, type Manner } from './held-lock.ts';
+import type { LockClass } from './lock-class.ts';
+import { KernelObject, type Placement } from './memory.ts';
 import { access, COMMUTE, READ, WRITE, type Access, type PastHold } from './operation.ts';
 import { running } from './running.ts';
 import type { RwsemOperations } from './rwsem.ts';
@@ -28,10 +29,16 @@ export class RwSemaphore extends KernelObject {
   /** All times for which it was held, those of readers and those of writers. */
   readonly pastReadHolds: PastHold[] = [];
   readonly pastWriteHolds: PastHold[] = [];
-  readonly heldShared: HeldLock = heldAs(this, 'read');
-  readonly heldExclusive: HeldLock = heldAs(this, 'write');
+  readonly lockClass: LockClass;
+  readonly heldExclusive: HeldLock;
   /** Made on first use. */
   readonly operations: Partial<RwsemOperations> = {};
+
+  constructor(at: Placement, lockClass: LockClass) {
+    super(at);
+    this.lockClass = lockClass;
+    this.heldExclusive = heldAs(this, 'write', lockClass);
+  }
 
   /** Whether a reader that comes now is let in. */
   get canRead(): boolean {
@@ -141,21 +148,21 @@ export class RwSemaphore extends KernelObject {
    * @param mayWait whether the operation would have waited for those who kept it out, which it then
    *   can come before or after, but not in between.
    */
-  takeForReading(task: Task, mayWait: boolean): void {
+  takeForReading(task: Task, mayWait: boolean, manner: Manner): void {
     for (const [since, end] of this.keptOutReaders) running.after(end, mayWait ? since : -1);
     this.readers.push(task);
     this.readAcquires.push(running.now);
-    task.heldLocks.push(this.heldShared);
+    noteHeld(task, heldAs(this, 'read', this.lockClass), manner);
   }
 
   /** As {@link takeForReading}. */
-  takeForWriting(task: Task, mayWait: boolean): void {
+  takeForWriting(task: Task, mayWait: boolean, manner: Manner): void {
     running.after(this.lastWriteRelease, mayWait ? this.lastWriteAcquire : -1);
     for (const [since, end] of this.pastReads) running.after(end, mayWait ? since : -1);
     this.pastReads.length = 0;
     this.writer = task;
     this.lastWriteAcquire = running.now;
-    task.heldLocks.push(this.heldExclusive);
+    noteHeld(task, this.heldExclusive, manner);
   }
 
   /** Ends a hold for reading: the task's own, or if it has none, somebody's. */
@@ -194,7 +201,10 @@ export class RwSemaphore extends KernelObject {
     const holder = this.leaveWriting(task, 'downgrade_write');
     this.readers.push(holder);
     this.readAcquires.push(this.lastWriteAcquire);
-    holder.heldLocks.push(this.heldShared);
+    // Lockdep has seen it taken; how it is held changes, not where it came from.
+    const { subclass, step, frame } = this.heldExclusive;
+    const shared = heldAs(this, 'read', this.lockClass);
+    holder.heldLocks.push(Object.assign(shared, { subclass, step, frame }));
   }
 }
 
@@ -288,8 +298,8 @@ export class FairRwSemaphore extends RwSemaphore {
     this.pastWrites.push([this.endWait(task), running.now]);
   }
 
-  override takeForWriting(task: Task, mayWait: boolean): void {
-    super.takeForWriting(task, mayWait);
+  override takeForWriting(task: Task, mayWait: boolean, manner: Manner): void {
+    super.takeForWriting(task, mayWait, manner);
     const since = this.endWait(task);
     this.writerSince = since < 0 ? running.now : since;
   }

@@ -17,7 +17,9 @@
  */
 import { EINTR } from '../base/errno.ts';
 import { fn } from './call.ts';
-import { FieldSpec, type Placement } from './memory.ts';
+import { BY_TRYLOCK, PLAINLY, type Manner } from './held-lock.ts';
+import { LockClass } from './lock-class.ts';
+import { FieldSpec, type KernelObject, type Placement } from './memory.ts';
 import { made, Operation, type Access, type PastHold, type Yieldable } from './operation.ts';
 import { FairRwSemaphore, RwSemaphore } from './rwsem-state.ts';
 import { signalMayCome, signalWait, untilSignal } from './signal.ts';
@@ -32,8 +34,11 @@ export interface RwsemOptions {
 
 /** A field of type struct rw_semaphore. */
 export function rwsem(options: RwsemOptions = {}): FieldSpec<RwSemaphore> {
-  if (options.fair === true) return new FieldSpec(4, (at: Placement) => new FairRwSemaphore(at));
-  return new FieldSpec(3, (at: Placement) => new RwSemaphore(at));
+  const lockClass = new LockClass();
+  if (options.fair === true) {
+    return new FieldSpec(4, (at: Placement) => new FairRwSemaphore(at, lockClass));
+  }
+  return new FieldSpec(3, (at: Placement) => new RwSemaphore(at, lockClass));
 }
 
 export interface RwsemOperations {
@@ -67,6 +72,16 @@ abstract class RwsemOperation<R> extends Operation<R> {
   }
 }
 
+/** How the pending operation is to take the lock, which only lockdep cares about. */
+function mannerOf(task: Task): Manner {
+  return (task.argument as Manner | undefined) ?? PLAINLY;
+}
+
+function describeNested(label: string, { path }: RwSemaphore, task: Task): string {
+  const { subclass } = mannerOf(task);
+  return subclass === undefined ? `${label}(&${path})` : `${label}_nested(&${path}, ${subclass})`;
+}
+
 // ---- readers --------------------------------------------------------------------------------
 
 abstract class ReadWait<R> extends RwsemOperation<R> {
@@ -95,7 +110,11 @@ abstract class ReadWait<R> extends RwsemOperation<R> {
 
 class DownRead extends ReadWait<void> {
   perform(task: Task): void {
-    this.lock.takeForReading(task, true);
+    this.lock.takeForReading(task, true, mannerOf(task));
+  }
+
+  override describe(task: Task): string {
+    return describeNested(this.label, this.lock, task);
   }
 }
 
@@ -111,7 +130,7 @@ class DownReadSignal extends ReadWait<number> {
 
   perform(task: Task): number {
     if (!this.lock.canRead) return -EINTR;
-    this.lock.takeForReading(task, !task.hasSignal);
+    this.lock.takeForReading(task, !task.hasSignal, PLAINLY);
     return 0;
   }
 
@@ -128,7 +147,7 @@ class DownReadTrylock extends RwsemOperation<boolean> {
 
   perform(task: Task): boolean {
     if (!this.lock.canRead) return false;
-    this.lock.takeForReading(task, false);
+    this.lock.takeForReading(task, false, BY_TRYLOCK);
     return true;
   }
 }
@@ -194,7 +213,11 @@ abstract class WriteWait<R> extends RwsemOperation<R> {
 
 class DownWrite extends WriteWait<void> {
   perform(task: Task): void {
-    this.lock.takeForWriting(task, true);
+    this.lock.takeForWriting(task, true, mannerOf(task));
+  }
+
+  override describe(task: Task): string {
+    return describeNested(this.label, this.lock, task);
   }
 }
 
@@ -213,7 +236,7 @@ class DownWriteSignal extends WriteWait<number> {
       if (this.lock instanceof FairRwSemaphore) this.lock.giveUp(task);
       return -EINTR;
     }
-    this.lock.takeForWriting(task, !task.hasSignal);
+    this.lock.takeForWriting(task, !task.hasSignal, PLAINLY);
     return 0;
   }
 
@@ -230,7 +253,7 @@ class DownWriteTrylock extends RwsemOperation<boolean> {
 
   perform(task: Task): boolean {
     if (!this.lock.isFree) return false;
-    this.lock.takeForWriting(task, false);
+    this.lock.takeForWriting(task, false, BY_TRYLOCK);
     return true;
   }
 }
@@ -277,6 +300,16 @@ export function downRead(lock: RwSemaphore): Operation<void> {
   return made((lock.operations.downRead ??= new DownRead(lock, 'down_read')));
 }
 
+/**
+ * `down_read_nested(sem, subclass)`: for a semaphore of which another of the same class is held.
+ * Lockdep takes each subclass for a class of its own. May sleep.
+ */
+export function downReadNested(lock: RwSemaphore, subclass: number): Operation<void> {
+  const { operations } = lock;
+  operations.downRead ??= new DownRead(lock, 'down_read');
+  return made(operations.downRead, { subclass } satisfies Manner);
+}
+
 /** `down_read_killable(sem)`: 0, or -EINTR if it had to wait and a fatal signal came. May sleep. */
 export function downReadKillable(lock: RwSemaphore): Yieldable<number> {
   const { operations } = lock;
@@ -306,10 +339,27 @@ function writeOperation(lock: RwSemaphore): DownWrite {
   return (lock.operations.downWrite ??= new DownWrite(lock, 'down_write'));
 }
 
+function downWriteIn(lock: RwSemaphore, manner?: Manner): Yieldable<void> {
+  if (lock instanceof FairRwSemaphore) return fairDownWrite(lock, manner);
+  return made(writeOperation(lock), manner);
+}
+
 /** `down_write(sem)`. May sleep. */
 export function downWrite(lock: RwSemaphore): Yieldable<void> {
-  if (lock instanceof FairRwSemaphore) return fairDownWrite(lock);
-  return made(writeOperation(lock));
+  return downWriteIn(lock);
+}
+
+/** `down_write_nested(sem, subclass)`: as {@link downReadNested}, for writing. */
+export function downWriteNested(lock: RwSemaphore, subclass: number): Yieldable<void> {
+  return downWriteIn(lock, { subclass });
+}
+
+/**
+ * `down_write_nest_lock(sem, nest)`: for one of several of the same class, taken in any order because
+ * whoever takes several holds `nest`. May sleep.
+ */
+export function downWriteNestLock(lock: RwSemaphore, nest: KernelObject): Yieldable<void> {
+  return downWriteIn(lock, { nest });
 }
 
 function killableOperation(lock: RwSemaphore): DownWriteSignal {
@@ -365,9 +415,9 @@ function comeToWrite(lock: FairRwSemaphore): Operation<void> {
 }
 
 const fairDownWrite = fn(
-  function* fairDownWrite(lock: FairRwSemaphore) {
+  function* fairDownWrite(lock: FairRwSemaphore, manner?: Manner) {
     yield* comeToWrite(lock);
-    yield* made(writeOperation(lock));
+    yield* made(writeOperation(lock), manner);
   },
   { name: 'down_write' },
 );

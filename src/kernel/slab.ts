@@ -9,6 +9,7 @@
  */
 import { gfpName, GFP_DIRECT_RECLAIM, GFP_NOFAIL, type Gfp } from './gfp.ts';
 import { perKernel, type Kernel } from './kernel.ts';
+import { mayReclaim } from './lock-map.ts';
 import type { KernelObject, Memory } from './memory.ts';
 import { access, made, Operation, WRITE, type Access } from './operation.ts';
 import { running } from './running.ts';
@@ -79,6 +80,7 @@ class Kmalloc extends Operation<unknown> {
   }
 
   perform(task: Task, outcome: number): unknown {
+    mayReclaim(task, this.gfp);
     const reusable = this.reusable();
     if (outcome > reusable.length) {
       running.left.allocations -= 1;

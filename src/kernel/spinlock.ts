@@ -4,13 +4,22 @@
  * Modelled: lock, trylock, unlock, and the forms that turn interrupts off as well; that a holder
  * shuts out the other tasks of its CPU; that only the owner may unlock. Simplified: there is no
  * queue, any of the waiting tasks may be next; a spinning task does not shut out its CPU yet.
- * Not modelled: the `_bh` forms, nesting classes.
+ * Not modelled: the `_bh` forms.
  *
  * Variables: acquisitions conflict on the first. Releasing conflicts only with trylock and
  * `spin_is_locked`, on the second: a lock that spins was not there to be overtaken. A trylock that
  * fails changes nothing, so it only reads.
  */
-import { checkOwner, dropHeld, heldAs } from './held-lock.ts';
+import {
+  BY_TRYLOCK,
+  checkOwner,
+  dropHeld,
+  heldAs,
+  noteHeld,
+  PLAINLY,
+  type Manner,
+} from './held-lock.ts';
+import { LockClass } from './lock-class.ts';
 import { FieldSpec, KernelObject, type Placement } from './memory.ts';
 import {
   access,
@@ -33,7 +42,7 @@ export class Spinlock extends KernelObject {
   /** The step of the last unlock, or -1. */
   lastRelease = -1;
   readonly pastHolds: PastHold[] = [];
-  readonly held: HeldLock = heldAs(this, 'write');
+  readonly held: HeldLock;
   /** Made on first use: most locks are only ever used in one way. */
   readonly operations: SpinOperations = {
     lock: null,
@@ -44,7 +53,13 @@ export class Spinlock extends KernelObject {
     unlockIrq: null,
     unlockIrqrestore: null,
     isLocked: null,
+    nested: null,
   };
+
+  constructor(at: Placement, lockClass = new LockClass()) {
+    super(at);
+    this.held = heldAs(this, 'write', lockClass);
+  }
 }
 
 interface SpinOperations {
@@ -56,11 +71,14 @@ interface SpinOperations {
   unlockIrq: SpinUnlock | null;
   unlockIrqrestore: SpinUnlock | null;
   isLocked: SpinIsLocked | null;
+  /** By subclass. */
+  nested: SpinLock[] | null;
 }
 
 /** A field of type spinlock_t. */
 export function spinlock(): FieldSpec<Spinlock> {
-  return new FieldSpec(2, (at: Placement) => new Spinlock(at));
+  const lockClass = new LockClass();
+  return new FieldSpec(2, (at: Placement) => new Spinlock(at, lockClass));
 }
 
 abstract class SpinOperation<R> extends Operation<R> {
@@ -81,22 +99,24 @@ abstract class SpinOperation<R> extends Operation<R> {
    * @param mayWait whether the operation would have waited for the owner, which it then can come
    *   before or after, but not in between.
    */
-  protected acquire(task: Task, mayWait: boolean): void {
+  protected acquire(task: Task, mayWait: boolean, manner: Manner): void {
     preemptCountInc(task);
     running.after(this.lock.lastRelease, mayWait ? this.lock.lastAcquire : -1);
     this.lock.owner = task;
     this.lock.lastAcquire = running.now;
-    task.heldLocks.push(this.lock.held);
+    noteHeld(task, this.lock.held, manner);
   }
 }
 
 class SpinLock extends SpinOperation<number> {
   override readonly disablesPreemption = true;
   private readonly turnsIrqsOff: boolean;
+  private readonly manner: Manner;
 
-  constructor(lock: Spinlock, label: string, turnsIrqsOff: boolean) {
+  constructor(lock: Spinlock, label: string, turnsIrqsOff: boolean, manner: Manner = PLAINLY) {
     super(lock, label);
     this.turnsIrqsOff = turnsIrqsOff;
+    this.manner = manner;
   }
 
   override isEnabled(): boolean {
@@ -110,7 +130,7 @@ class SpinLock extends SpinOperation<number> {
   /** Returns the flags to restore. */
   perform(task: Task): number {
     const flags = this.turnsIrqsOff ? irqsOff(task) : 0;
-    this.acquire(task, true);
+    this.acquire(task, true, this.manner);
     return flags;
   }
 
@@ -137,7 +157,7 @@ class SpinTrylock extends SpinOperation<boolean> {
 
   perform(task: Task): boolean {
     if (this.lock.owner !== null) return false;
-    this.acquire(task, false);
+    this.acquire(task, false, BY_TRYLOCK);
     return true;
   }
 }
@@ -181,6 +201,16 @@ class SpinIsLocked extends SpinOperation<boolean> {
 export function spinLock(lock: Spinlock): Operation<unknown> {
   const { operations } = lock;
   return made((operations.lock ??= new SpinLock(lock, 'spin_lock', false)));
+}
+
+/**
+ * `spin_lock_nested(lock, subclass)`: for a lock of which another of the same class is held. Lockdep
+ * takes each subclass for a class of its own; the order among them is the caller's promise.
+ */
+export function spinLockNested(lock: Spinlock, subclass: number): Operation<unknown> {
+  const nested = (lock.operations.nested ??= []);
+  nested[subclass] ??= new SpinLock(lock, 'spin_lock_nested', false, { subclass });
+  return made(nested[subclass]);
 }
 
 /** `spin_lock_irq(lock)`: interrupts are off too. */

@@ -6,6 +6,7 @@
  */
 import type { Call, KernelFunction, Text } from './call.ts';
 import type { Cpu } from './cpu.ts';
+import type { LockClass } from './lock-class.ts';
 import type { Body, Operation } from './operation.ts';
 
 /**
@@ -20,21 +21,42 @@ export interface Frame {
   readonly call: Call<unknown> | null;
   /** The module whose text it is in or returns to, the innermost one; null if there is none. */
   readonly text: Text | null;
+  /** Who called it, so that a frame stands for the whole stack, also after it has returned. */
+  readonly caller: Frame | null;
 }
 
-/** A lock that a task holds, for lockdep assertions and for pictures. */
+/**
+ * A lock that a task holds, for lockdep and for pictures; or something that keeps others waiting as a
+ * lock does: an SRCU read section, a work item that runs.
+ */
 export interface HeldLock {
   readonly path: string;
-  /** `read` for the shared side of an rwsem; left out: exclusive. */
-  readonly mode?: 'read' | 'write';
+  /** `read` for the shared side of an rwsem and for read sections. */
+  readonly mode: 'read' | 'write';
   /** The lock itself: several locks may have one path. */
-  readonly lock?: object;
+  readonly lock: object;
+  readonly lockClass: LockClass;
+  /** The nesting level within the class, as in `mutex_lock_nested`. */
+  subclass: number;
+  /** True if it was taken by a trylock, which waits for nobody. */
+  isTry: boolean;
+  /** The lock that serialises the taking of several of this class, as in `down_write_nest_lock`. */
+  nest: object | null;
+  /** The step at which it was taken, or -1 for set-up. */
+  step: number;
+  /** Where it was taken: the innermost frame at that time. */
+  frame: Frame | null;
+}
+
+/** What took from a task the right to sleep. */
+export interface AtomicOrigin {
+  readonly operation: Operation<unknown> | null;
+  readonly step: number;
+  readonly frame: Frame | null;
 }
 
 /** A read section of RCU or of an srcu_struct; grace-period.ts knows more of it. */
-export interface ReadSection {
-  readonly path: string;
-}
+export type ReadSection = HeldLock;
 
 export class Task {
   /** Its position in the execution's list of tasks; equal schedules give equal indexes. */
@@ -70,7 +92,11 @@ export class Task {
   nonBlockCount = 0;
   /** True once a signal was found pending; it stays so. */
   hasSignal = false;
+  /** What turned preemption or interrupts off, or entered a non-blockable section; the outermost. */
+  atomicOrigin: AtomicOrigin | null = null;
   readonly heldLocks: HeldLock[] = [];
+  /** What it holds that is no lock but is waited for like one; see lock-map.ts. */
+  readonly lockMaps: HeldLock[] = [];
   /** RCU and SRCU read sections that it is in. */
   readonly readSections: ReadSection[] = [];
   /** `current->mm`; the type belongs to mm-types. */

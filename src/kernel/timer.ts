@@ -12,6 +12,8 @@
  * could have fired before.
  */
 import type { KernelCallable } from './call.ts';
+import { LockClass } from './lock-class.ts';
+import { holdMap, touchMap } from './lock-map.ts';
 import { FieldSpec, KernelObject, type Placement } from './memory.ts';
 import { textFootprint } from './module.ts';
 import { access, made, Operation, READ, WRITE, type Access, type Body } from './operation.ts';
@@ -27,15 +29,24 @@ export class TimerList extends KernelObject {
   armed: TimerRun | null = null;
   /** The run that began last, whether or not it is over. */
   lastFired: TimerRun | null = null;
+  /** What lockdep knows it by: deleting it with del_timer_sync waits for its function. */
+  readonly lockClass: LockClass;
+  readonly lock = this;
   readonly modOperation = new ModTimer(this);
   readonly delOperation = new DelTimer(this);
   readonly delSyncOperation = new DelTimerSync(this);
   readonly pendingOperation = new TimerPending(this);
+
+  constructor(at: Placement, lockClass: LockClass) {
+    super(at);
+    this.lockClass = lockClass;
+  }
 }
 
 /** A field of type struct timer_list. */
 export function timerList(): FieldSpec<TimerList> {
-  return new FieldSpec(1, (at: Placement) => new TimerList(at));
+  const lockClass = new LockClass({ prefix: '(timer)', isLock: false });
+  return new FieldSpec(1, (at: Placement) => new TimerList(at, lockClass));
 }
 
 class TimerRun {
@@ -96,9 +107,10 @@ class Fire extends Operation<TimerList> {
     if (!isDeleted) textFootprint(run.func.callee, out);
   }
 
-  perform(): TimerList {
+  perform(task: Task): TimerList {
     const { run } = this;
     const timer = run.timer as TimerList;
+    holdMap(task, timer);
     for (const step of run.armSteps) running.after(step);
     running.requires(timer.lastFired?.endStep ?? -1);
     run.stage = 'running';
@@ -127,7 +139,8 @@ class EndRun extends Operation<void> {
     // Ending only ever lets others go on.
   }
 
-  perform(): void {
+  perform(task: Task): void {
+    task.lockMaps.length = 0;
     this.run.stage = 'done';
     this.run.endStep = running.now;
   }
@@ -199,8 +212,9 @@ class DelTimerSync extends TimerOperation<boolean> {
     return this.timer.lastFired?.isOver ?? true;
   }
 
-  perform(): boolean {
+  perform(task: Task): boolean {
     const { lastFired } = this.timer;
+    touchMap(task, this.timer);
     if (lastFired !== null) running.after(lastFired.endStep, lastFired.fireStep);
     return this.deleteArmed();
   }

@@ -7,9 +7,11 @@ import type { Finding } from './finding.ts';
 import type { Memory, KernelObject } from './memory.ts';
 import type { Access, Operation, Yieldable } from './operation.ts';
 import type { Kernel } from './kernel.ts';
-import type { Task } from './task.ts';
+import type { HeldLock, Task } from './task.ts';
 
 export interface Watch {
+  /** A new search or replay begins: what was learnt from other executions counts no more. */
+  onForget?(): void;
   /** A new execution begins; nothing of it exists yet. */
   onStart?(kernel: Kernel): void;
   /** A task was made; its code up to its first operation is about to run. */
@@ -37,7 +39,14 @@ export interface Watch {
   /** A reference counter was misused: `what` is a clause like "incremented from 0". */
   onCounterMisuse?(kernel: Kernel, counter: KernelObject, what: string): void;
   /** A lock was misused: `what` is a clause like "released by a task that does not hold it". */
-  onLockMisuse?(kernel: Kernel, lock: string, what: string): void;
+  onLockMisuse?(kernel: Kernel, lock: string, what: string, held: HeldLock | null): void;
+  /**
+   * A task is taking a lock, or waiting for what lockdep treats as one; what it holds does not
+   * include it yet.
+   */
+  onLockTaken?(kernel: Kernel, task: Task, held: HeldLock): void;
+  /** Interrupts were turned on by a task that holds locks. */
+  onIrqsOnWithLocks?(kernel: Kernel, task: Task): void;
   /** BUG_ON, WARN_ON or a lockdep assertion fired. */
   onAssertion?(kernel: Kernel, grade: AssertionGrade, condition: string): void;
   /** A function of an unloaded module is about to run, or to go on. */

@@ -14,6 +14,8 @@
  * conflicts with its cancellation only, on a variable of its own: it could have begun before.
  */
 import type { KernelCallable } from './call.ts';
+import { LockClass } from './lock-class.ts';
+import { holdMap, touchMap, type Waitable } from './lock-map.ts';
 import { FieldSpec, KernelObject, type Placement } from './memory.ts';
 import { textFootprint } from './module.ts';
 import { access, COMMUTE, made, Operation, WRITE, type Access, type Body } from './operation.ts';
@@ -34,10 +36,17 @@ export class WorkStruct extends KernelObject {
   /** How many are in cancel_work_sync: queueing is refused meanwhile. */
   cancelCount = 0;
   readonly operations: Record<string, Operation<unknown>> = {};
+  readonly lockClass: LockClass;
 
-  constructor(at: Placement, func: WorkFunction<never> | null) {
+  constructor(at: Placement, func: WorkFunction<never> | null, lockClass: LockClass) {
     super(at);
     this.func = func;
+    this.lockClass = lockClass;
+  }
+
+  /** Tells lockdep that `task` waits for the function of the item. */
+  touchMap(task: Task): void {
+    touchMap(task, waitableOf(this));
   }
 
   /** The operation `label`, made on first use. */
@@ -48,6 +57,15 @@ export class WorkStruct extends KernelObject {
   }
 }
 
+/** A deadlock calls an item by its function; the class needs the item itself only for its name. */
+function waitableOf(work: WorkStruct): Waitable {
+  return { path: work.func?.callee.name ?? work.path, lock: work, lockClass: work.lockClass };
+}
+
+function workClass(): LockClass {
+  return new LockClass({ prefix: '(work_completion)', isLock: false });
+}
+
 export class DelayedWork extends WorkStruct {}
 
 /** Variables of an item, and of a delayed one. */
@@ -55,12 +73,14 @@ const WORK_VARIABLES = 2;
 
 /** A field of type struct work_struct; `func` if it is known already, as in DECLARE_WORK. */
 export function workStruct(func: WorkFunction | null = null): FieldSpec<WorkStruct> {
-  return new FieldSpec(WORK_VARIABLES, (at) => new WorkStruct(at, func));
+  const lockClass = workClass();
+  return new FieldSpec(WORK_VARIABLES, (at) => new WorkStruct(at, func, lockClass));
 }
 
 /** A field of type struct delayed_work. */
 export function delayedWork(func: WorkFunction<DelayedWork> | null = null): FieldSpec<DelayedWork> {
-  return new FieldSpec(WORK_VARIABLES, (at) => new DelayedWork(at, func));
+  const lockClass = workClass();
+  return new FieldSpec(WORK_VARIABLES, (at) => new DelayedWork(at, func, lockClass));
 }
 
 /** `INIT_WORK(work, func)`. The item is not queued. */
@@ -252,8 +272,11 @@ class BeginRun extends PendingOperation<WorkStruct> {
     textFootprint(this.run.func.callee, out);
   }
 
-  perform(): WorkStruct {
-    return this.run.begin();
+  perform(task: Task): WorkStruct {
+    const work = this.run.begin();
+    holdMap(task, this.run.queue.waitable);
+    holdMap(task, waitableOf(work));
+    return work;
   }
 
   describe(): string {
@@ -278,7 +301,8 @@ class EndRun extends Operation<void> {
     // Ending only ever lets others go on.
   }
 
-  perform(): void {
+  perform(task: Task): void {
+    task.lockMaps.length = 0;
     this.run.end('done');
   }
 

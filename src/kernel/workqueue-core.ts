@@ -2,6 +2,8 @@
  * struct workqueue_struct: the runs on a queue, and waiting for them. See workqueue.ts.
  */
 import { perKernel, type Kernel } from './kernel.ts';
+import { LockClass } from './lock-class.ts';
+import { touchMap, type Waitable } from './lock-map.ts';
 import { FieldSpec, KernelObject, type Placement } from './memory.ts';
 import { access, Operation, READ, WRITE, type Access } from './operation.ts';
 import { running } from './running.ts';
@@ -16,10 +18,21 @@ export class Workqueue extends KernelObject {
   isDraining = false;
   /** All runs that were ever put on it; those that are over are remembered for their order. */
   readonly runs: WorkRun[] = [];
+  private known: Waitable | null = null;
   readonly flushOperation = new FlushQueue(this);
   readonly drainOperation = new DrainQueue(this);
   readonly waitOperation = new WaitForRuns(this);
   readonly drainedOperation = new WaitUntilEmpty(this);
+
+  /** What lockdep knows it by. Its class is its name: two queues of one name are one to lockdep. */
+  get waitable(): Waitable {
+    this.known ??= {
+      path: this.name,
+      lock: this,
+      lockClass: new LockClass({ name: `(wq_completion)${this.name}`, isLock: false }),
+    };
+    return this.known;
+  }
 
   /** What putting a run on it touches. */
   insertFootprint(out: Access[]): void {
@@ -73,7 +86,8 @@ class FlushQueue extends QueueOperation<readonly WorkRun[]> {
     out.push(access(this.queue.variable, READ));
   }
 
-  perform(): readonly WorkRun[] {
+  perform(task: Task): readonly WorkRun[] {
+    touchMap(task, this.queue.waitable);
     return this.queue.runs.slice();
   }
 
@@ -109,7 +123,8 @@ class DrainQueue extends QueueOperation<void> {
     out.push(access(this.queue.variable, WRITE));
   }
 
-  perform(): void {
+  perform(task: Task): void {
+    touchMap(task, this.queue.waitable);
     this.queue.isDraining = true;
   }
 

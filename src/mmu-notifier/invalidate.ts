@@ -9,6 +9,8 @@ import { mightSleep, warnOn } from '../kernel/assertion.ts';
 import { fn } from '../kernel/call.ts';
 import { prInfo } from '../kernel/choose.ts';
 import { hlistFirstRcu, hlistNextRcu } from '../kernel/hlist.ts';
+import { LockMap, lockMapAcquire, lockMapRelease } from '../kernel/lock-map.ts';
+import { nonBlockEnd, nonBlockStart } from '../kernel/preempt.ts';
 import { current } from '../kernel/running.ts';
 import { srcuReadLock, srcuReadUnlock } from '../kernel/srcu.ts';
 import { containerOf } from '../kernel/struct.ts';
@@ -24,6 +26,17 @@ import {
   type MmuNotifierRange,
 } from './mmu-notifier.ts';
 
+/**
+ * Held around every call of invalidate_range_start, and primed by registration as something that
+ * reclaim takes: so a callback that allocates with GFP_KERNEL is found, and a lock that callbacks take
+ * with an allocation under it elsewhere, though neither reclaim nor a notifier is there.
+ *
+ * @kernel __mmu_notifier_invalidate_range_start_map
+ */
+export const MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP = new LockMap(
+  'mmu_notifier_invalidate_range_start',
+);
+
 type RangeStart = NonNullable<MmuNotifierOps['invalidateRangeStart']>;
 
 /** Calls one notifier's start; a non-blockable one must not sleep in it. */
@@ -31,9 +44,9 @@ const callStart = fn(
   function* callStart(mn: MmuNotifier, start: RangeStart, range: MmuNotifierRange) {
     const isBlockable = mmuNotifierRangeBlockable(range);
     const task = current();
-    if (!isBlockable) task.nonBlockCount += 1;
+    if (!isBlockable) nonBlockStart(task);
     const error = yield* start(mn, range);
-    if (!isBlockable) task.nonBlockCount -= 1;
+    if (!isBlockable) nonBlockEnd(task);
     if (error !== 0) {
       prInfo(
         `invalidate_range_start callback failed with ${errnoName(error)} in a ` +
@@ -97,9 +110,12 @@ export const mmuNotifierInvalidateRangeStart = fn(function* mmuNotifierInvalidat
   range: MmuNotifierRange,
 ) {
   mightSleep();
-  if (!mmHasNotifiers(range.mm)) return;
-  range.flags |= MMU_NOTIFIER_RANGE_BLOCKABLE;
-  yield* invalidateRangeStartSlow(range);
+  lockMapAcquire(MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP);
+  if (mmHasNotifiers(range.mm)) {
+    range.flags |= MMU_NOTIFIER_RANGE_BLOCKABLE;
+    yield* invalidateRangeStartSlow(range);
+  }
+  lockMapRelease(MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP);
 });
 
 /**
@@ -110,9 +126,14 @@ export const mmuNotifierInvalidateRangeStart = fn(function* mmuNotifierInvalidat
  */
 export const mmuNotifierInvalidateRangeStartNonblock = fn(
   function* mmuNotifierInvalidateRangeStartNonblock(range: MmuNotifierRange) {
-    if (!mmHasNotifiers(range.mm)) return 0;
-    range.flags &= ~MMU_NOTIFIER_RANGE_BLOCKABLE;
-    return yield* invalidateRangeStartSlow(range);
+    lockMapAcquire(MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP);
+    let result = 0;
+    if (mmHasNotifiers(range.mm)) {
+      range.flags &= ~MMU_NOTIFIER_RANGE_BLOCKABLE;
+      result = yield* invalidateRangeStartSlow(range);
+    }
+    lockMapRelease(MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP);
+    return result;
   },
 );
 

@@ -26,6 +26,12 @@ import { atomicRead } from '../kernel/atomic.ts';
 import { fn } from '../kernel/call.ts';
 import { GFP_KERNEL } from '../kernel/gfp.ts';
 import { hlistAddHeadRcu, hlistDelInitRcu, hlistUnhashedLockless } from '../kernel/hlist.ts';
+import {
+  fsReclaimAcquire,
+  fsReclaimRelease,
+  lockMapAcquire,
+  lockMapRelease,
+} from '../kernel/lock-map.ts';
 import { lockdepAssertHeldWrite } from '../kernel/lockdep.ts';
 import { downWrite, upWrite } from '../kernel/rwsem.ts';
 import { kfree, kzalloc } from '../kernel/slab.ts';
@@ -33,7 +39,16 @@ import { spinLock, spinUnlock } from '../kernel/spinlock.ts';
 import { srcuReadLock, srcuReadUnlock, synchronizeSrcu } from '../kernel/srcu.ts';
 import { mmdrop, mmgrab, type MmStruct } from '../mm-types/mm-struct.ts';
 import { mmDropAllLocks, mmTakeAllLocks } from '../mm-types/mm-take-all-locks.ts';
+import { MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP } from './invalidate.ts';
 import { MmuNotifierMm, mmuNotifierMmOf, notifierSrcu, type MmuNotifier } from './mmu-notifier.ts';
+
+/** Teaches lockdep that reclaim calls invalidate_range_start. */
+function primeLockdep(): void {
+  fsReclaimAcquire(GFP_KERNEL);
+  lockMapAcquire(MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP);
+  lockMapRelease(MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP);
+  fsReclaimRelease(GFP_KERNEL);
+}
 
 /**
  * Registers `mn` (its `ops` are set) on `mm`. The caller holds mmap_sem for write and keeps mm_users
@@ -45,6 +60,7 @@ import { MmuNotifierMm, mmuNotifierMmOf, notifierSrcu, type MmuNotifier } from '
 export const mmuNotifierRegisterLocked = fn(
   function* mmuNotifierRegisterLocked(mn: MmuNotifier, mm: MmStruct) {
     lockdepAssertHeldWrite(mm.mmapSem);
+    primeLockdep();
     bugOn((yield* atomicRead(mm.mmUsers)) <= 0, 'atomic_read(&mm->mm_users) <= 0');
     mn.mm = mm;
     mn.users = 1;

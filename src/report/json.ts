@@ -6,8 +6,8 @@
  */
 import type { Bound, GoalResult, VariantResult } from '../check/result.ts';
 import type { Expectation, Verdict } from '../check/scenario.ts';
-import type { RecordedStep } from '../trace/recording.ts';
-import type { ShownViolation } from './text.ts';
+import type { RecordedFrame, RecordedLocking, RecordedStep } from '../trace/recording.ts';
+import { findingOf, type ShownViolation } from './text.ts';
 
 export const SCHEMA_VERSION = 1;
 
@@ -46,7 +46,27 @@ export interface JsonViolation {
   readonly message: string;
   readonly invariant?: string;
   readonly token: string;
+  /** What lockdep says, in its findings only. */
+  readonly locking?: JsonLocking;
   readonly schedule: readonly JsonStep[];
+}
+
+export interface JsonLocking {
+  /** `possible circular locking dependency detected`. */
+  readonly headline: string;
+  /** The classes of the locks, in the order in which they are taken. */
+  readonly chain: readonly string[];
+  /** The table of CPUs, row by row; CPUs from 0. */
+  readonly scenario: readonly { readonly cpu: number; readonly text: string }[];
+  readonly stacks: readonly {
+    /** `b is taken with a held`. */
+    readonly title: string;
+    readonly task: string;
+    /** From 1; null if it was in an execution explored before, or in set-up. */
+    readonly step: number | null;
+    /** Innermost first. */
+    readonly stack: readonly RecordedFrame[];
+  }[];
 }
 
 export interface JsonStep {
@@ -117,7 +137,26 @@ function jsonViolation({ violation, recording, token }: ShownViolation): JsonVio
     message: violation.message,
     ...(violation.invariant === null ? {} : { invariant: violation.invariant }),
     token,
+    ...jsonLocking(findingOf(recording, violation).locking),
     schedule: recording.steps.map((step) => jsonStep(step)),
+  };
+}
+
+function jsonLocking(locking: RecordedLocking | null): { locking?: JsonLocking } {
+  if (locking === null) return {};
+  const { headline, chain, scenario, stacks } = locking;
+  return {
+    locking: {
+      headline,
+      chain,
+      scenario: scenario.map(({ cpu, text }) => ({ cpu, text })),
+      stacks: stacks.map(({ title, taskName, step, stack }) => ({
+        title,
+        task: taskName,
+        step: step === null ? null : step + 1,
+        stack: stack.toReversed(),
+      })),
+    },
   };
 }
 

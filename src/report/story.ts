@@ -5,6 +5,7 @@
 import type {
   RecordedFinding,
   RecordedFrame,
+  RecordedLocking,
   RecordedMemory,
   RecordedOrigin,
   RecordedStep,
@@ -45,11 +46,15 @@ class Teller {
 
   tell(): string[] {
     const { finding, style } = this;
+    const heading = [
+      style.bold(style.red(this.headline())),
+      ...wrap(finding.message, this.width, 2),
+    ];
     const blocks = [
-      [style.bold(style.red(this.headline())), ...wrap(finding.message, this.width, 2)],
-      ...this.scene(),
+      heading,
+      ...(finding.locking === null ? this.scene() : this.locking(finding.locking)),
       ...(finding.memory === null ? [] : this.lifeOf(finding.memory)),
-      ...this.witnesses(),
+      ...(finding.locking === null ? this.witnesses() : []),
       ...(finding.kind === 'deadlock' ? this.recording.waiting.map((wait) => this.wait(wait)) : []),
     ];
     const lines = blocks.flatMap((block) => ['', block].flat());
@@ -57,7 +62,8 @@ class Teller {
   }
 
   private headline(): string {
-    const { invariant, memory } = this.finding;
+    const { invariant, memory, locking } = this.finding;
+    if (locking !== null) return `WARNING: ${locking.headline}`;
     const breach = invariant === null ? '' : ` (breaks ${invariant})`;
     const what =
       memory === null || memory.kind !== 'slab'
@@ -142,6 +148,24 @@ class Teller {
     return blocks;
   }
 
+  /** As the kernel's lockdep says it: the table, then who does what. */
+  private locking(locking: RecordedLocking): string[][] {
+    const { chain, stacks } = locking;
+    const isCycle = this.finding.kind === 'lock-order';
+    const way = isCycle ? [...chain, chain[0]] : chain;
+    return [
+      ...(chain.length > 2 ? [['Chain exists of:', `  ${way.join(' --> ')}`]] : []),
+      scenarioTable(locking.scenario),
+      ...stacks.map((item) => {
+        const where =
+          item.task === null
+            ? `${item.taskName}${item.taskName === 'setup' ? '' : ', in another execution'}`
+            : `${this.titleOfTask(item.task)}, ${stepTitle(item.step)}`;
+        return this.block(`${item.title}, by ${where}:`, item.stack);
+      }),
+    ];
+  }
+
   private wait(wait: RecordedWait): string[] {
     const who = taskTitle({ name: wait.taskName, cpu: wait.cpu });
     const others = wait.waitsFor.map((task) => this.titleOfTask(task));
@@ -180,6 +204,27 @@ class Teller {
     });
     return [...wrap(title, this.width, 2), ...lines];
   }
+}
+
+const SCENARIO_COLUMN = 24;
+
+/** The table of CPUs that kernel developers know from lockdep. */
+function scenarioTable(rows: RecordedLocking['scenario']): string[] {
+  const count = Math.max(...rows.map((row) => row.cpu)) + 1;
+  const widest = Math.max(...rows.map((row) => row.text.length));
+  const width = Math.max(SCENARIO_COLUMN, widest + 2);
+  const line = (cells: readonly string[]): string =>
+    `  ${cells.map((cell) => cell.padEnd(width)).join('')}`.trimEnd();
+  const columns = Array.from({ length: count }, (_, cpu) => cpu);
+  return [
+    'Possible unsafe locking scenario:',
+    '',
+    line(columns.map((cpu) => `     CPU${cpu}`)),
+    line(columns.map(() => '     ----')),
+    ...rows.map(({ cpu, text }) => line(columns.map((at) => (at === cpu ? text : '')))),
+    '',
+    ' *** DEADLOCK ***',
+  ];
 }
 
 /** Of a function that calls one of the same name, its other half, only the inner one. */

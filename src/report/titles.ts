@@ -9,6 +9,8 @@ const KIND_NAMES: Readonly<Record<FindingKind, string>> = {
   'err-ptr-dereference': 'ERR_PTR dereference',
   'data-race': 'data race',
   deadlock: 'deadlock',
+  'lock-order': 'possible deadlock',
+  'irq-inversion': 'possible deadlock with an interrupt',
   'sleeping-in-atomic': 'sleeping function in atomic context',
   refcount: 'misuse of a reference counter',
   bug: 'BUG',
@@ -25,6 +27,8 @@ const LINKS: Partial<Record<FindingKind, string>> = {
   leak: ' of ',
   'data-race': ' on ',
   deadlock: ' on ',
+  'lock-order': ' on ',
+  'irq-inversion': ' on ',
 };
 
 /** `use after free of kfd_process`, `BUG: atomic_read(&mm->mm_users) <= 0`. */

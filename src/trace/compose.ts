@@ -7,6 +7,7 @@
 import { assert } from '../base/assert.ts';
 import { hex } from '../base/ulong.ts';
 import type { Replay } from '../check/replay.ts';
+import type { LockReport } from '../kernel/finding.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Memory } from '../kernel/memory.ts';
 import type { Task } from '../kernel/task.ts';
@@ -16,6 +17,8 @@ import type {
   RecordedEvent,
   RecordedFinding,
   RecordedFrame,
+  RecordedLocking,
+  RecordedLockStack,
   RecordedMemory,
   RecordedOrigin,
   RecordedStep,
@@ -147,7 +150,22 @@ export class Composer {
       access: isInTask && access !== null ? { path: access.path, mode: access.mode } : null,
       memory: memory === null ? null : this.memory(memory, moment),
       witnesses: finding.witnesses,
+      locking: finding.locking === null ? null : this.locking(finding.locking),
     };
+  }
+
+  private locking(report: LockReport): RecordedLocking {
+    const stacks = report.stacks.map((item): RecordedLockStack => {
+      const moment = item.step === null ? undefined : this.notes.steps[item.step]?.moment;
+      const known = moment === undefined ? [] : this.stack(moment);
+      // What was noted in plain code after the operation of a step may be in other functions.
+      const isSame =
+        known.length === item.stack.length &&
+        known.every((frame, at) => frame.function === item.stack[at]);
+      const bare = item.stack.map((name) => ({ function: name, place: null }));
+      return { ...item, stack: isSame ? known : bare };
+    });
+    return { ...report, stacks };
   }
 
   private memory(memory: Memory, finding: Moment): RecordedMemory {
@@ -184,7 +202,6 @@ export class Composer {
     const operation = task.pending;
     assert(operation !== null, 'a task that has not ended waits for something');
     const stack = this.stack(this.notes.momentOf(task));
-    const steps = this.notes.lockSteps.get(task);
     return {
       task: task.index,
       taskName: task.name,
@@ -195,7 +212,7 @@ export class Composer {
       stack,
       waitsFor: blockersOf(task).map((other) => other.index),
       holds: task.heldLocks.map((lock) => {
-        const step = steps?.get(lock) ?? null;
+        const step = lock.step < 0 ? null : lock.step;
         const moment = step === null ? undefined : this.notes.steps[step]?.moment;
         const place = moment === undefined ? null : this.placeOf(moment);
         return { lock: lock.path, step, place };

@@ -1,7 +1,7 @@
 /** What a recorder keeps while an execution runs; turned into a recording when it is over. */
 import type { Finding } from '../kernel/finding.ts';
 import type { Memory } from '../kernel/memory.ts';
-import type { HeldLock, Task } from '../kernel/task.ts';
+import type { Task } from '../kernel/task.ts';
 import type { CodeStack } from './code-place.ts';
 import type { AccessName, RecordedEvent } from './recording.ts';
 import type { ValueText } from './value-text.ts';
@@ -68,8 +68,6 @@ export interface Notes {
   readonly touches: readonly TouchNote[];
   readonly allocations: ReadonlyMap<Memory, Moment>;
   readonly frees: ReadonlyMap<Memory, Moment>;
-  /** The steps at which the locks were taken that a task holds. */
-  readonly lockSteps: ReadonlyMap<Task, ReadonlyMap<HeldLock, number>>;
   /** Where a task is that waits. */
   readonly momentOf: (task: Task) => Moment;
 }

@@ -43,7 +43,13 @@ export function record(
   const run = (toEnd: boolean): { run: Replay; recorder: Recorder } => {
     const recorder = new Recorder();
     const watches = [recorder, ...detectors];
-    const replayed = replay(program, schedule, { watches, tracer: recorder, toEnd, ...limits });
+    const replayed = replay(program, schedule, {
+      watches,
+      learners: detectors,
+      tracer: recorder,
+      toEnd,
+      ...limits,
+    });
     return { run: replayed, recorder };
   };
   return withLongStacks(() => {

@@ -13,7 +13,7 @@ import type { KernelObject, Memory } from '../kernel/memory.ts';
 import { modeOf, READ, WRITE, type Access } from '../kernel/operation.ts';
 import type { Operation, Yieldable } from '../kernel/operation.ts';
 import { PLAIN_CODE } from '../kernel/plain-code.ts';
-import type { HeldLock, Task } from '../kernel/task.ts';
+import type { Task } from '../kernel/task.ts';
 import type { AssertionGrade, Tracer, Use, Watch } from '../kernel/watch.ts';
 import { CodeStack } from './code-place.ts';
 import type {
@@ -36,7 +36,6 @@ export class Recorder implements Tracer, Watch, Notes {
   readonly touches: TouchNote[] = [];
   readonly allocations = new Map<Memory, Moment>();
   readonly frees = new Map<Memory, Moment>();
-  readonly lockSteps = new Map<Task, Map<HeldLock, number>>();
 
   /** The functions that each task is in, by index, for the names of returns. */
   private readonly callees: string[][] = [];
@@ -80,16 +79,13 @@ export class Recorder implements Tracer, Watch, Notes {
     this.touches.push({ path: description, mode: 'use', memory: operation.memory, moment });
   }
 
-  onResult(task: Task, result: unknown): void {
+  onResult(_task: Task, result: unknown): void {
     this.performing = null;
     this.lastAccess = null;
     const index = this.steps.length - 1;
     const step = this.steps[index] as StepNote;
     // Plain code hands on the result that the operation before it has shown.
     if (index !== this.plainStep) step.result = resultText(result, step.operation);
-    const known = this.lockSteps.get(task);
-    const held = task.heldLocks.map((lock) => [lock, known?.get(lock) ?? index] as const);
-    this.lockSteps.set(task, new Map(held));
   }
 
   onCall(task: Task, call: Call<unknown>): void {

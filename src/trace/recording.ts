@@ -6,7 +6,7 @@
  * whose stacks we cannot read). Steps and tasks are referred to by index, from 0.
  */
 import type { Divergence } from '../check/replay.ts';
-import type { FindingKind } from '../kernel/finding.ts';
+import type { FindingKind, LockReport, LockStack } from '../kernel/finding.ts';
 import type { TaskKind } from '../kernel/task.ts';
 
 /** One kernel function of a stack. `place` is where it was: the call of the next, or the operation. */
@@ -127,6 +127,17 @@ export interface RecordedFinding extends RecordedOrigin {
   readonly memory: RecordedMemory | null;
   /** Steps of other tasks that belong to the story. */
   readonly witnesses: readonly number[];
+  /** What lockdep has to say, for its findings. */
+  readonly locking: RecordedLocking | null;
+}
+
+/** As a {@link LockReport}, with places. */
+export interface RecordedLocking extends Omit<LockReport, 'stacks'> {
+  readonly stacks: readonly RecordedLockStack[];
+}
+
+export interface RecordedLockStack extends Omit<LockStack, 'stack'> {
+  readonly stack: readonly RecordedFrame[];
 }
 
 /** A task that waits when nothing can go on any more. */

@@ -4,7 +4,7 @@
  *     mn1_ base64url( version, scenario, variant, runs, outcomes, checksum )
  *
  * A schedule is stored as runs of steps of the same task, and of the outcomes only those that are not
- * 0. The word begins with a letter, so that no command line takes it for an option. Its checksum
+ * 0. Schedules that have to be run before follow, each after a distance and an outcome of 0. The word begins with a letter, so that no command line takes it for an option. Its checksum
  * finds any single wrong letter, and a missing end with a probability of 2^-32 of failing.
  */
 import { decodeBase64url, encodeBase64url } from '../base/base64url.ts';
@@ -30,11 +30,22 @@ const RUN_RADIX = 32;
 
 /** Writes a token. */
 export function encodeToken(content: TokenContent): string {
-  const { tasks, outcomes } = content.schedule;
   const writer = new ByteWriter();
   writer.text(content.version);
   writer.text(content.scenario);
   writer.text(content.variant);
+  writeSchedule(writer, content.schedule);
+  for (const before of content.schedule.earlier ?? []) {
+    // No outcome of 0 is ever written otherwise.
+    writer.integer(0);
+    writer.integer(0);
+    writeSchedule(writer, before);
+  }
+  writer.checksum();
+  return PREFIX + encodeBase64url(writer.finish());
+}
+
+function writeSchedule(writer: ByteWriter, { tasks, outcomes }: Schedule): void {
   const runs = runsOf(tasks);
   writer.integer(runs.length);
   for (const run of runs) {
@@ -48,8 +59,6 @@ export function encodeToken(content: TokenContent): string {
     writer.integer(outcome);
     before = at;
   }
-  writer.checksum();
-  return PREFIX + encodeBase64url(writer.finish());
 }
 
 /**
@@ -73,7 +82,7 @@ export function decodeToken(token: string, version: string | null = null): Token
       version: writer,
       scenario: printable(reader.text()),
       variant: printable(reader.text()),
-      schedule: readSchedule(reader),
+      schedule: readSchedules(reader),
     };
   } catch (error) {
     if (!(error instanceof MalformedBytes)) throw error;
@@ -97,6 +106,13 @@ function runsOf(tasks: readonly number[]): { readonly task: number; length: numb
   return runs;
 }
 
+function readSchedules(reader: ByteReader): Schedule {
+  const schedule = readSchedule(reader);
+  const earlier: Schedule[] = [];
+  while (!reader.isAtEnd) earlier.push(readSchedule(reader));
+  return earlier.length === 0 ? schedule : { ...schedule, earlier };
+}
+
 function readSchedule(reader: ByteReader): Schedule {
   const tasks: number[] = [];
   for (let left = reader.integer(); left > 0; left -= 1) {
@@ -107,9 +123,12 @@ function readSchedule(reader: ByteReader): Schedule {
   }
   const outcomes = tasks.map(() => 0);
   for (let at = 0; !reader.isAtEnd;) {
-    at += reader.integer();
+    const distance = reader.integer();
+    const outcome = reader.integer();
+    if (outcome === 0 && distance === 0) break;
+    at += distance;
     if (at >= tasks.length) throw new MalformedBytes('outcome of no step');
-    outcomes[at] = reader.integer();
+    outcomes[at] = outcome;
   }
   return { tasks, outcomes };
 }

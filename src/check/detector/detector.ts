@@ -1,5 +1,7 @@
 /** What the checker asks of a detector besides being a watch. */
+import type { Finding } from '../../kernel/finding.ts';
 import type { Watch } from '../../kernel/watch.ts';
+import type { Schedule } from '../program.ts';
 import type { Suspicion } from '../result.ts';
 
 export interface Detector extends Watch {
@@ -10,4 +12,8 @@ export interface Detector extends Watch {
    * read, and whether they come after the free, depends on more than the trace.
    */
   readonly unorderedMemory?: ReadonlySet<string>;
+  /** Set by who explores: the steps of the present execution up to now, asked for when it matters. */
+  scheduleSoFar?: (() => Schedule) | null;
+  /** For a finding that rests on other executions, too: what has to be run before its own. */
+  earlierOf?(finding: Finding): readonly Schedule[];
 }

@@ -8,6 +8,7 @@ import { doubleFree } from './double-free.ts';
 import { errPtrDereference } from './err-ptr-dereference.ts';
 import { leak } from './leak.ts';
 import { lockMisuse } from './lock-misuse.ts';
+import { lockOrder } from './lock-order.ts';
 import { nullDereference } from './null-dereference.ts';
 import { refcount } from './refcount.ts';
 import { sleepingInAtomic } from './sleeping-in-atomic.ts';
@@ -27,6 +28,7 @@ export function allDetectors(): Detector[] {
     errPtrDereference(),
     dataRace(order),
     deadlock(),
+    lockOrder(),
     sleepingInAtomic(),
     refcount(),
     bug(),

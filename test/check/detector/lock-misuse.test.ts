@@ -24,7 +24,9 @@ test('a lock that is still held when its task ends is found', () => {
     },
   });
   expect(violationsOf(result)).toEqual(['lock-misuse s.lock']);
-  expect(messagesOf(result)).toEqual(["s.lock: still held when task 'owner' ended, in owner"]);
+  expect(messagesOf(result)).toEqual([
+    "s.lock: still held when task 'owner' ended; it was taken in owner",
+  ]);
 });
 
 test('a lock that is taken and released by its owner is clean', () => {

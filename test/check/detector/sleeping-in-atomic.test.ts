@@ -21,7 +21,8 @@ test('a mutex taken under a spinlock is found, though it is free', () => {
   });
   expect(violationsOf(result)).toEqual(['sleeping-in-atomic mutex_lock(&s.mutex)']);
   expect(messagesOf(result)).toEqual([
-    'only calls mutex_lock(&s.mutex), which may sleep, with preemption off',
+    'only calls mutex_lock(&s.mutex), which may sleep, with preemption off, since ' +
+      'spin_lock(&s.spin) in only',
   ]);
 });
 
