@@ -12,6 +12,12 @@ const PAGE_SIZE = 4096;
 /** More bytes than this that are not zero, and the page is kept in full. */
 const SPARSE_MAX = 8;
 
+/** The bytes of a page apart from any frame: what is in a swap slot. */
+export interface SavedContents {
+  readonly few: readonly number[] | null;
+  readonly full: Uint8Array | null;
+}
+
 export class PageContents extends KernelObject {
   /** offset × 256 + byte, of bytes that are not zero; null once `full` is used. */
   private few: number[] | null = null;
@@ -44,10 +50,15 @@ export class PageContents extends KernelObject {
     this.few = null;
   }
 
-  /** Takes over the bytes of another page. Raw, too. */
-  assign(from: PageContents): void {
+  /** A copy of the bytes, which belongs to no frame. Raw, too. */
+  save(): SavedContents {
+    return { few: this.few === null ? null : [...this.few], full: this.full?.slice() ?? null };
+  }
+
+  /** Takes over saved bytes. Raw, too. */
+  restore(from: SavedContents): void {
     this.few = from.few === null ? null : [...from.few];
-    this.full = from.full === null ? null : from.full.slice();
+    this.full = from.full?.slice() ?? null;
   }
 
   /** Makes the bytes from `start` to `end` zero. Raw, too. */
@@ -130,7 +141,7 @@ class CopyPage extends ContentsOperation<void> {
   }
 
   perform(task: Task): void {
-    this.contents.assign(task.argument as PageContents);
+    this.contents.restore((task.argument as PageContents).save());
   }
 
   describe(): string {

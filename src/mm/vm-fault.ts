@@ -1,4 +1,7 @@
-/** What a fault was (FAULT_FLAG_*) and how it ended (VM_FAULT_*), with the kernel's values. */
+/** One page fault: what it was (FAULT_FLAG_*) and how it ended (VM_FAULT_*), with the kernel's values. */
+import type { MmStruct } from '../mm-types/mm-struct.ts';
+import type { VmArea } from '../mm-types/vma.ts';
+
 export const FAULT_FLAG_WRITE = 0x01;
 export const FAULT_FLAG_USER = 0x40;
 /** Not the current process's own access. */
@@ -14,3 +17,13 @@ export const VM_FAULT_NOPAGE = 0x100;
 export const VM_FAULT_LOCKED = 0x200;
 export const VM_FAULT_RETRY = 0x400;
 export const VM_FAULT_ERROR = VM_FAULT_OOM | VM_FAULT_SIGBUS | VM_FAULT_SIGSEGV;
+
+/** struct vm_fault. */
+export interface VmFault {
+  readonly vma: VmArea;
+  readonly mm: MmStruct;
+  /** Page aligned. */
+  readonly address: number;
+  /** FAULT_FLAG_*. */
+  readonly flags: number;
+}
