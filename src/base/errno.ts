@@ -16,10 +16,12 @@ export const ENODEV = 19;
 export const EINVAL = 22;
 export const ENFILE = 23;
 export const ENOTTY = 25;
+export const EFBIG = 27;
 export const ENOSPC = 28;
 export const EDEADLK = 35;
 export const ETIME = 62;
 export const EOVERFLOW = 75;
+export const EOPNOTSUPP = 95;
 export const ETIMEDOUT = 110;
 export const ERESTARTSYS = 512;
 
@@ -41,10 +43,12 @@ const NAMES: Readonly<Record<number, string>> = {
   [EINVAL]: 'EINVAL',
   [ENFILE]: 'ENFILE',
   [ENOTTY]: 'ENOTTY',
+  [EFBIG]: 'EFBIG',
   [ENOSPC]: 'ENOSPC',
   [EDEADLK]: 'EDEADLK',
   [ETIME]: 'ETIME',
   [EOVERFLOW]: 'EOVERFLOW',
+  [EOPNOTSUPP]: 'EOPNOTSUPP',
   [ETIMEDOUT]: 'ETIMEDOUT',
   [ERESTARTSYS]: 'ERESTARTSYS',
 };

@@ -3,12 +3,15 @@
  * is one of tmpfs: a memfd, or what a shared anonymous mapping is made of.
  */
 import { intervalTreeRoot } from '../kernel/interval-tree.ts';
+import { refcount } from '../kernel/refcount.ts';
 import { rwsem } from '../kernel/rwsem.ts';
 import { struct, type InstanceOf } from '../kernel/struct.ts';
 import { xarray } from '../kernel/xarray.ts';
 import type { Page } from './page.ts';
 
 export const AddressSpace = struct('address_space', {
+  /** Files that are open or mapped; the last one to go frees the inode. */
+  iCount: refcount(1),
   /** Protects `iMmap`. */
   iMmapRwsem: rwsem(),
   /** `shared` of all VMAs that map the file, by page offset, then by time of insertion. */

@@ -48,6 +48,9 @@ export const MmStruct = struct('mm_struct', {
   mapCount: 0,
   /** Below this, mappings whose address nobody asked for are placed, downwards. Constant. */
   mmapBase: MMAP_BASE,
+  /** Between here and `mmapBase` no hole is greater than `cachedHoleSize`. Under mmap_sem. */
+  freeAreaCache: MMAP_BASE,
+  cachedHoleSize: 0,
   /** The heap is [startBrk, brk), in bytes. Under mmap_sem. */
   startBrk: START_BRK,
   brk: START_BRK,

@@ -9,17 +9,9 @@
  * thread is not delivered to calls in progress, they run to their end.
  */
 import { ENOMEM, ESRCH } from '../base/errno.ts';
+import { O_RDWR } from '../base/mman.ts';
 import { fn, type Call } from '../kernel/call.ts';
-import {
-  closeAll,
-  copyFileTable,
-  fileClose,
-  fileIoctl,
-  fileMmap,
-  fileOpen,
-  newFileTable,
-  type FileTable,
-} from '../kernel/file.ts';
+import { closeAll, copyFileTable, newFileTable, type FileTable } from '../kernel/file.ts';
 import { GFP_KERNEL } from '../kernel/gfp.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { access, COMMUTE, made, Operation, WRITE, type Access } from '../kernel/operation.ts';
@@ -29,7 +21,45 @@ import { spinLock, spinUnlock } from '../kernel/spinlock.ts';
 import type { Task } from '../kernel/task.ts';
 import { mmAlloc, mmput, type MmStruct } from '../mm-types/mm-struct.ts';
 import { putTaskStruct, TaskStruct } from '../mm-types/task-struct.ts';
-import { dupMmap, vmMmap, vmMunmap } from './mmap.ts';
+import {
+  checkBytes,
+  checkIntegers,
+  sysClose,
+  sysIoctl,
+  sysMemfdCreate,
+  sysMmap,
+  sysMmapFile,
+  sysOnFile,
+  sysOpen,
+} from './file-call.ts';
+import { dupMmap } from './fork.ts';
+import type { MremapOptions } from './mremap.ts';
+import {
+  enter,
+  sysBrk,
+  sysMadvise,
+  sysMincore,
+  sysMlock,
+  sysMprotect,
+  sysMremap,
+  sysMsync,
+  sysMunlock,
+  sysMunmap,
+  userLoadCall,
+  userStoreCall,
+} from './system-call.ts';
+
+/** How memory is to be mapped; see the constants in base/mman.ts. */
+export interface UserMmapOptions {
+  /** PROT_*; PROT_READ | PROT_WRITE if left out. */
+  readonly prot?: number;
+  /** MAP_*; MAP_PRIVATE if left out, and MAP_ANONYMOUS without a descriptor. */
+  readonly flags?: number;
+  /** A descriptor of `memfdCreate`. */
+  readonly fd?: number;
+  /** Where in the file the mapping begins, in bytes. */
+  readonly offset?: number;
+}
 
 /** Enters the kernel: which calls come before exit and which are never made is decided here. */
 class Enter extends Operation<boolean> {
@@ -53,7 +83,8 @@ class Enter extends Operation<boolean> {
   }
 
   describe(task: Task): string {
-    return `syscall ${String(task.argument)}`;
+    const text = task.argument as string | (() => string);
+    return `syscall ${typeof text === 'string' ? text : text()}`;
   }
 }
 
@@ -151,11 +182,15 @@ export class Process {
   }
 
   // The system calls. Each returns what the kernel would, -errno on failure, and -ESRCH if the process
-  // has exited. Addresses and lengths are in bytes.
+  // has exited. Addresses, lengths and offsets are in bytes; negative ones are what they are in two's
+  // complement, and what is no integer is an error in the scenario. All may sleep.
 
-  /** `open(path)`: a file descriptor. */
-  open(path: string): Call<number> {
-    return sysOpen(this, path);
+  /**
+   * `open(path, flags)`: a file descriptor of a device, or of `/proc/self/fd/N`, an open memfd with other
+   * rights (`O_RDONLY`).
+   */
+  open(path: string, flags: number = O_RDWR): Call<number> {
+    return sysOpen(this, path, flags);
   }
 
   /** `close(fd)`. */
@@ -168,12 +203,15 @@ export class Process {
     return sysIoctl(this, fd, command, argument);
   }
 
-  /** `mmap` of anonymous memory; `address` 0 leaves the choice to the kernel. Returns the address. */
-  mmap(address: number, length: number): Call<number> {
-    return sysMmap(this, address, length);
+  /**
+   * `mmap`: private anonymous memory to read and write unless `options` says otherwise. `address` is a
+   * hint, 0 for none; with MAP_FIXED it is binding. Returns the address.
+   */
+  mmap(address: number, length: number, options: UserMmapOptions = {}): Call<number> {
+    return sysMmap(this, address, length, options);
   }
 
-  /** `mmap` of an open file. */
+  /** `mmap` of a device: hands `argument` to its driver. */
   mmapFile(fd: number, argument: unknown): Call<number> {
     return sysMmapFile(this, fd, argument);
   }
@@ -181,6 +219,100 @@ export class Process {
   /** `munmap(start, length)`. */
   munmap(start: number, length: number): Call<number> {
     return sysMunmap(this, start, length);
+  }
+
+  /** `mprotect(start, length, prot)`. */
+  mprotect(start: number, length: number, prot: number): Call<number> {
+    return sysMprotect(this, start, length, prot);
+  }
+
+  /** `mremap(old, oldLength, newLength, flags, newAddress)`: the new address. */
+  mremap(
+    old: number,
+    oldLength: number,
+    newLength: number,
+    options: MremapOptions = {},
+  ): Call<number> {
+    return sysMremap(this, old, { from: oldLength, to: newLength }, options);
+  }
+
+  /** `madvise(start, length, advice)`. */
+  madvise(start: number, length: number, advice: number): Call<number> {
+    return sysMadvise(this, start, length, advice);
+  }
+
+  /** `msync(start, length, flags)`. */
+  msync(start: number, length: number, flags: number): Call<number> {
+    return sysMsync(this, start, length, flags);
+  }
+
+  /** `mlock(start, length)`. */
+  mlock(start: number, length: number): Call<number> {
+    return sysMlock(this, start, length);
+  }
+
+  /** `munlock(start, length)`. */
+  munlock(start: number, length: number): Call<number> {
+    return sysMunlock(this, start, length);
+  }
+
+  /** `mincore(start, length)`: a byte for each page, 1 if it is in memory. */
+  mincore(start: number, length: number): Call<Uint8Array | number> {
+    return sysMincore(this, start, length);
+  }
+
+  /** `brk(address)`: the end of the heap afterwards; 0 asks for it. */
+  brk(address: number): Call<number> {
+    return sysBrk(this, address);
+  }
+
+  /** A load of one byte: 0 to 255, -SIGSEGV or -SIGBUS. */
+  load(address: number): Call<number> {
+    checkIntegers('the address', address);
+    return userLoadCall(this, address);
+  }
+
+  /** A store of one byte: 0, -SIGSEGV or -SIGBUS. */
+  store(address: number, byte: number): Call<number> {
+    checkIntegers('the address', address);
+    checkBytes([byte]);
+    return userStoreCall(this, address, byte);
+  }
+
+  /** `memfd_create(name)`: a descriptor of a new, empty file. */
+  memfdCreate(name: string): Call<number> {
+    return sysMemfdCreate(this, name);
+  }
+
+  /** `ftruncate(fd, length)`. */
+  ftruncate(fd: number, length: number): Call<number> {
+    checkIntegers('the length', length);
+    const action = { kind: 'truncate', size: length } as const;
+    return sysOnFile(this, fd, action, `ftruncate(${fd}, ${length})`) as Call<number>;
+  }
+
+  /** `fallocate(fd, mode, offset, length)`; the only mode is PUNCH_HOLE | KEEP_SIZE. */
+  fallocate(fd: number, mode: number, offset: number, length: number): Call<number> {
+    checkIntegers('the range', offset, length);
+    const action = { kind: 'fallocate', mode, offset, length } as const;
+    const text = `fallocate(${fd}, ${mode}, ${offset}, ${length})`;
+    return sysOnFile(this, fd, action, text) as Call<number>;
+  }
+
+  /** `pwrite(fd, bytes, offset)`: the number of bytes written. */
+  pwrite(fd: number, bytes: ArrayLike<number>, offset: number): Call<number> {
+    checkIntegers('the offset', offset);
+    checkBytes(bytes);
+    const action = { kind: 'write', bytes, offset } as const;
+    const text = `pwrite(${fd}, ${bytes.length} bytes, ${offset})`;
+    return sysOnFile(this, fd, action, text) as Call<number>;
+  }
+
+  /** `pread(fd, length, offset)`: the bytes that were read. */
+  pread(fd: number, length: number, offset: number): Call<Uint8Array | number> {
+    checkIntegers('the range', length, offset);
+    const action = { kind: 'read', length, offset } as const;
+    return sysOnFile(this, fd, action, `pread(${fd}, ${length}, ${offset})`);
   }
 
   /** `fork()`: the child, with copies of the mappings and the same open files, or -errno. */
@@ -193,71 +325,6 @@ export class Process {
     return sysExit(this);
   }
 }
-
-/** `call` prints the arguments, for pictures. */
-function enter(process: Process, call: string): Operation<boolean> {
-  return made(process.enterOperation, call);
-}
-
-const sysOpen = fn(
-  function* sysOpen(process: Process, path: string) {
-    if (!(yield* enter(process, `open("${path}")`))) return -ESRCH;
-    const fd = yield* fileOpen(process.files, path);
-    process.leave(current());
-    return fd;
-  },
-  { name: 'open' },
-);
-
-const sysClose = fn(
-  function* sysClose(process: Process, fd: number) {
-    if (!(yield* enter(process, `close(${fd})`))) return -ESRCH;
-    const result = yield* fileClose(process.files, fd);
-    process.leave(current());
-    return result;
-  },
-  { name: 'close' },
-);
-
-const sysIoctl = fn(
-  function* sysIoctl(process: Process, fd: number, command: number | string, argument: unknown) {
-    if (!(yield* enter(process, `ioctl(${fd}, ${command})`))) return -ESRCH;
-    const result = yield* fileIoctl(process.files, fd, command, argument);
-    process.leave(current());
-    return result;
-  },
-  { name: 'ioctl' },
-);
-
-const sysMmap = fn(
-  function* sysMmap(process: Process, address: number, length: number) {
-    if (!(yield* enter(process, `mmap(${address}, ${length})`))) return -ESRCH;
-    const result = yield* vmMmap(process.mm!, address, length);
-    process.leave(current());
-    return result;
-  },
-  { name: 'mmap' },
-);
-
-const sysMmapFile = fn(
-  function* sysMmapFile(process: Process, fd: number, argument: unknown) {
-    if (!(yield* enter(process, `mmap(fd ${fd})`))) return -ESRCH;
-    const result = yield* fileMmap(process.files, fd, argument);
-    process.leave(current());
-    return result;
-  },
-  { name: 'mmap' },
-);
-
-const sysMunmap = fn(
-  function* sysMunmap(process: Process, start: number, length: number) {
-    if (!(yield* enter(process, `munmap(0x${start.toString(16)}, ${length})`))) return -ESRCH;
-    const result = yield* vmMunmap(process.mm!, start, length);
-    process.leave(current());
-    return result;
-  },
-  { name: 'munmap' },
-);
 
 const sysFork = fn(
   function* sysFork(process: Process) {

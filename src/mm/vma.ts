@@ -5,9 +5,9 @@
 import { fn } from '../kernel/call.ts';
 import { GFP_KERNEL } from '../kernel/gfp.ts';
 import { kfree, kzalloc } from '../kernel/slab.ts';
-import { MMAP_BASE, PAGE_SIZE, type MmStruct } from '../mm-types/mm-struct.ts';
-import { vmas } from '../mm-types/mm-take-all-locks.ts';
+import { PAGE_SIZE, type MmStruct } from '../mm-types/mm-struct.ts';
 import { VmArea } from '../mm-types/vma.ts';
+import { noteHole } from './unmapped-area.ts';
 import {
   vmaTreeFind,
   vmaTreeFindBelow,
@@ -20,24 +20,12 @@ import {
 
 export { PAGE_SIZE };
 
+/** VMAs of an mm: vm.max_map_count. */
+export const MAP_COUNT_MAX = 65_530;
+
 /** `length` bytes, rounded up to whole pages. */
 export function pageAlign(length: number): number {
   return Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
-}
-
-/** The mappings that overlap [start, end). */
-export function findOverlaps(mm: MmStruct, start: number, end: number): VmArea[] {
-  return vmas(mm).filter((vma) => vma.vmStart < end && vma.vmEnd > start);
-}
-
-/** An address at which `length` bytes are free, or 0. */
-export function unmappedArea(mm: MmStruct, length: number): number {
-  let end = MMAP_BASE;
-  for (const vma of vmas(mm).toReversed()) {
-    if (vma.vmEnd <= end - length) break;
-    end = Math.min(end, vma.vmStart);
-  }
-  return end - length;
 }
 
 /** A new mapping of [start, end), not linked yet, or NULL without memory. May sleep. */
@@ -58,6 +46,7 @@ export function vmaLink(mm: MmStruct, vma: VmArea): void {
 
 /** Takes it out: nobody finds it by address any more. */
 export function vmaUnlink(mm: MmStruct, vma: VmArea): void {
+  noteHole(mm, vma);
   vmaTreeRemove(mm.mmRb, vma.node);
   mm.mapCount -= 1;
 }
