@@ -13,7 +13,7 @@ import { dataRace } from '../kernel/field.ts';
 import { intervalTreeIterFirst, intervalTreeIterNext } from '../kernel/interval-tree.ts';
 import { downRead, upRead } from '../kernel/rwsem.ts';
 import { spinLock, spinUnlock } from '../kernel/spinlock.ts';
-import { AnonVmaChain, rootOf, type AnonVma } from '../mm-types/anon-vma.ts';
+import { rootOf, type AnonVma, type AnonVmaChain } from '../mm-types/anon-vma.ts';
 import type { AddressSpace } from '../mm-types/address-space.ts';
 import { PAGE_SIZE, type MmStruct } from '../mm-types/mm-struct.ts';
 import { pageToPfn, type Page } from '../mm-types/page.ts';
