@@ -4,7 +4,7 @@
  *
  * `schemaVersion` grows when a field changes its meaning or goes away, not when one is added.
  */
-import type { Bound, GoalResult, VariantResult } from '../check/result.ts';
+import type { Bound, GoalResult, SamplingFigures, VariantResult } from '../check/result.ts';
 import type { Expectation, Verdict } from '../check/scenario.ts';
 import type { RecordedFrame, RecordedLocking, RecordedStep } from '../trace/recording.ts';
 import { findingOf, type ShownViolation } from './text.ts';
@@ -37,7 +37,31 @@ export interface JsonResult {
   /** Runs that the explorer abandoned. */
   readonly blocked: number;
   readonly steps: number;
+  /** If the executions were drawn at random. */
+  readonly sampling?: JsonSampling;
   readonly violations: readonly JsonViolation[];
+  /**
+   * The token of an execution to look at, where no violation was found and not every goal was reached.
+   */
+  readonly example?: string;
+}
+
+export interface JsonSampling {
+  readonly method: SamplingFigures['method'];
+  /** How many were asked for. */
+  readonly samples: number;
+  readonly seed: number;
+  /** Of the bugs that PCT looks for. */
+  readonly depth?: number;
+  /** Distinct traces that were seen. */
+  readonly traces: number;
+  /** One standard deviation of that, as a part of it; 0 if it is exact. */
+  readonly tracesError: number;
+  /** The probability that one more execution is a trace not seen before, as far as can be told. */
+  readonly newNext: number;
+  /** Executions that had not ended after `stepCountMax` steps. */
+  readonly cut: number;
+  readonly stepCountMax: number;
 }
 
 export interface JsonViolation {
@@ -88,6 +112,8 @@ export interface JsonStep {
 export interface CheckedVariant {
   readonly result: VariantResult;
   readonly shown: readonly ShownViolation[];
+  /** The token of the result's example, if it has one. */
+  readonly exampleToken?: string;
 }
 
 /** The document for some results, in their order. */
@@ -100,8 +126,8 @@ export function jsonText(checked: readonly CheckedVariant[]): string {
   return `${JSON.stringify(jsonDocument(checked), null, 2)}\n`;
 }
 
-function jsonResult({ result, shown }: CheckedVariant): JsonResult {
-  const { bound } = result;
+function jsonResult({ result, shown, exampleToken }: CheckedVariant): JsonResult {
+  const { bound, sampling } = result;
   return {
     scenario: result.scenario,
     variant: result.variant,
@@ -117,7 +143,24 @@ function jsonResult({ result, shown }: CheckedVariant): JsonResult {
     executions: result.executions,
     blocked: result.blocked,
     steps: result.steps,
+    ...(sampling === undefined ? {} : { sampling: jsonSampling(sampling) }),
     violations: shown.map((item) => jsonViolation(item)),
+    ...(exampleToken === undefined ? {} : { example: exampleToken }),
+  };
+}
+
+function jsonSampling(figures: SamplingFigures): JsonSampling {
+  const { method, samples, seed, depth, traces, tracesError, newNext, cut, stepCountMax } = figures;
+  return {
+    method,
+    samples,
+    seed,
+    ...(depth === null ? {} : { depth }),
+    traces,
+    tracesError,
+    newNext,
+    cut,
+    stepCountMax,
   };
 }
 

@@ -5,6 +5,8 @@ import type { Expectation } from '../check/scenario.ts';
 import { identityOf } from '../check/shorten.ts';
 import type { RecordedFinding, Recording } from '../trace/recording.ts';
 import { diagram, DIAGRAM_WIDTH_DEFAULT } from './diagram.ts';
+import { plural, thousands } from './numbers.ts';
+import { describeSampling } from './sampling.ts';
 import { story } from './story.ts';
 import { PLAIN, type Style } from './style.ts';
 import { titleOf } from './titles.ts';
@@ -22,6 +24,8 @@ export interface TextOptions {
   readonly style?: Style;
   /** Whether pictures show places in the code where there is room; yes if left out. */
   readonly hasPlaces?: boolean;
+  /** The token of the result's example, if it has one. */
+  readonly exampleToken?: string;
 }
 
 /** What every verdict must say, and what it rests on. */
@@ -47,6 +51,9 @@ export function describeResult(
     lines.push('', ...describeViolation(item, { ...options, number }));
   }
   lines.push('', ...summary(result, style, width));
+  if (options.exampleToken !== undefined) {
+    lines.push('', `an execution to look at: npx mmulab replay ${options.exampleToken}`);
+  }
   return lines.join('\n');
 }
 
@@ -130,7 +137,9 @@ function expectation(result: VariantResult, style: Style): string[] {
     result.verdict === 'bounded' &&
     expected.verdict !== 'violation'
   ) {
-    return [style.dim(`expected is ${expectedText(expected)}; the search did not get that far`)];
+    const why =
+      result.sampling === undefined ? 'the search did not get that far' : 'no sample can show it';
+    return [style.dim(`expected is ${expectedText(expected)}; ${why}`)];
   }
   return [style.bold(style.red(`NOT as expected, which is ${expectedText(expected)}`))];
 }
@@ -156,6 +165,10 @@ function boundText(bound: Bound | null): string {
       return `the search ended at an execution of ${plural(bound.limit, 'step')}${asked}`;
     case 'first-violation':
       return `the search ended at the first violation${asked}`;
+    case 'samples':
+      return `the executions were drawn at random${asked}`;
+    case 'interrupted':
+      return 'the search was interrupted';
     default:
       return unreachable(bound.kind);
   }
@@ -171,11 +184,13 @@ function summary(result: VariantResult, style: Style, width: number): string[] {
       : `bounded: ${boundText(result.bound)}`;
     lines.push(`${plural(result.executions, 'execution')}, ${extent}`);
   }
+  if (result.sampling !== undefined) lines.push(...describeSampling(result.sampling, result));
   const repeated =
     result.blocked === 0
       ? 'no run abandoned'
       : `${plural(result.blocked, 'run')} abandoned, since others cover ${result.blocked === 1 ? 'it' : 'them'}`;
-  lines.push(`${plural(result.steps, 'step')} taken, ${repeated}`);
+  const steps = `${plural(result.steps, 'step')} taken`;
+  lines.push(result.sampling === undefined ? `${steps}, ${repeated}` : steps);
   if (result.goals.length > 0) lines.push(...goals(result));
   for (const suspicion of result.suspicions) {
     lines.push(`possible, but not seen to happen: ${suspicion.message}`);
@@ -195,13 +210,4 @@ function goals(result: VariantResult): string[] {
   return [yes === '' ? '' : `reached: ${yes}`, no === '' ? '' : `never reached: ${no}`].filter(
     (line) => line !== '',
   );
-}
-
-function plural(count: number, noun: string): string {
-  return `${thousands(count)} ${noun}${count === 1 ? '' : 's'}`;
-}
-
-/** 1234567 → `1,234,567`, whatever the locale. */
-function thousands(value: number): string {
-  return String(value).replaceAll(/\B(?=(?:\d{3})+$)/g, ',');
 }
