@@ -65,6 +65,16 @@ export class LastAccess {
     return last - 1;
   }
 
+  /** The last step of `task` that conflicts with one of `footprint`, or -1. */
+  lastConflictOf(footprint: readonly Access[], task: number): number {
+    let last = -1;
+    for (const item of footprint) {
+      const step = this.lastConflict(item, task);
+      if (step > last) last = step;
+    }
+    return last;
+  }
+
   private reserve(at: number): void {
     if (at < this.table.length) return;
     let length = this.table.length;

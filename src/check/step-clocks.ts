@@ -8,13 +8,13 @@ import { TASK_COUNT_MAX } from '../base/limits.ts';
 export const CLOCK_LENGTH = TASK_COUNT_MAX + 1;
 
 export class StepClocks {
-  /** Rows of {@link CLOCK_LENGTH}; an entry is a step index + 1, or 0 for none. */
-  private table = new Int32Array(256 * CLOCK_LENGTH);
+  /** An entry is a step index + 1, or 0 for none. */
+  private readonly rows: Int32Array[] = [];
   /** Entries that are in use: tasks are only added. */
   private taskCount = 0;
 
   row(step: number): Int32Array {
-    return this.table.subarray(step * CLOCK_LENGTH, (step + 1) * CLOCK_LENGTH);
+    return (this.rows[step] ??= new Int32Array(CLOCK_LENGTH));
   }
 
   /**
@@ -24,30 +24,31 @@ export class StepClocks {
    */
   open(step: number, previous: number, taskCount: number): Int32Array {
     this.taskCount = taskCount;
-    if ((step + 2) * CLOCK_LENGTH > this.table.length) {
-      const grown = new Int32Array(this.table.length * 2);
-      grown.set(this.table);
-      this.table = grown;
-    }
     const row = this.row(step);
-    row.fill(0);
-    this.join(row, previous);
+    if (previous < 0) row.fill(0);
+    else this.copyRow(step, this.rows[previous] as Int32Array);
     return row;
+  }
+
+  /** The row of `step` becomes a copy of `from`. */
+  copyRow(step: number, from: Int32Array): void {
+    const row = this.row(step);
+    for (let task = 0; task < CLOCK_LENGTH; task += 1) row[task] = from[task] as number;
   }
 
   /** Adds to `row` what step `step` knew; -1 is ignored. */
   join(row: Int32Array, step: number): void {
     if (step < 0) return;
-    const base = step * CLOCK_LENGTH;
+    const other = this.rows[step] as Int32Array;
     for (let task = 0; task < this.taskCount; task += 1) {
-      const value = this.table[base + task] as number;
+      const value = other[task] as number;
       if (value > (row[task] as number)) row[task] = value;
     }
   }
 
   /** Whether `step` comes after step `earlier`, which `task` took. */
   knows(step: number, task: number, earlier: number): boolean {
-    return (this.table[step * CLOCK_LENGTH + task] as number) > earlier;
+    return ((this.rows[step] as Int32Array)[task] as number) > earlier;
   }
 }
 

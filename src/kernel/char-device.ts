@@ -90,6 +90,7 @@ class UnregisterDevice extends DeviceOperation<void> {
 
 /** Finds the device and takes its module, as one step: the device list is locked meanwhile. */
 class OpenDevice extends DeviceOperation<Device | number> {
+  override readonly footprintVaries = true;
   readonly path: string;
 
   constructor(owner: Devices, path: string) {

@@ -131,6 +131,7 @@ class CompletionDone extends CompletionOperation<boolean> {
 
 /** Returns whether it was let through; it always is unless the wait may end by itself. */
 class WaitForCompletion extends CompletionOperation<boolean> {
+  override readonly footprintVaries = true;
   override readonly maySleep = true;
 
   override isEnabled(task: Task): boolean {
@@ -156,6 +157,7 @@ class WaitForCompletion extends CompletionOperation<boolean> {
 }
 
 class TryWaitForCompletion extends CompletionOperation<boolean> {
+  override readonly footprintVaries = true;
   override footprint(out: Access[]): void {
     this.tryFootprint(out);
   }

@@ -102,6 +102,7 @@ class FdInstall extends TableOperation<number> {
 
 /** Looks a file up and uses it until {@link fdput}. */
 class Fdget extends TableOperation<File | null> {
+  override readonly footprintVaries = true;
   constructor(table: FileTable) {
     super(table, 'fdget');
   }
@@ -125,6 +126,7 @@ class Fdget extends TableOperation<File | null> {
 }
 
 class RemoveDescriptor extends TableOperation<File | null> {
+  override readonly footprintVaries = true;
   constructor(table: FileTable) {
     super(table, 'close_fd');
   }
@@ -148,6 +150,7 @@ class RemoveDescriptor extends TableOperation<File | null> {
 }
 
 class Dup extends TableOperation<number> {
+  override readonly footprintVaries = true;
   constructor(table: FileTable) {
     super(table, 'dup');
   }
@@ -172,6 +175,7 @@ class Dup extends TableOperation<number> {
 }
 
 class CopyTable extends TableOperation<FileTable> {
+  override readonly footprintVaries = true;
   constructor(table: FileTable) {
     super(table, 'dup_fd');
   }

@@ -94,6 +94,7 @@ class HlistUnhashedLockless extends HlistNodeOperation<boolean> {
 
 /** The head is the argument. */
 class HlistAddHeadRcu extends HlistNodeOperation<void> {
+  override readonly footprintVaries = true;
   footprint(out: Access[], task: Task): void {
     const { node } = this;
     const head = task.argument as HlistHead;
@@ -122,6 +123,7 @@ class HlistAddHeadRcu extends HlistNodeOperation<void> {
 
 /** hlist_del_rcu and hlist_del_init_rcu, which differ in what they leave in `pprev`. */
 class HlistDelRcu extends HlistNodeOperation<void> {
+  override readonly footprintVaries = true;
   private readonly isInit: boolean;
 
   constructor(node: HlistNode, label: string, isInit: boolean) {

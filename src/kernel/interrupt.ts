@@ -103,6 +103,7 @@ function* runBody(run: IrqRun): Body<void> {
 }
 
 class LineEntry extends InterruptEntry<NonNullable<IrqLine['action']>> {
+  override readonly footprintVaries = true;
   readonly run: IrqRun;
 
   constructor(run: IrqRun) {
@@ -243,6 +244,7 @@ class EnableIrq extends LineOperation<void> {
 }
 
 class RemoveHandler extends LineOperation<void> {
+  override readonly footprintVaries = true;
   override readonly maySleep = true;
 
   override footprint(out: Access[], task: Task): void {

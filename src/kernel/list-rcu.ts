@@ -60,6 +60,7 @@ class ListEmptyLockless extends ListOperation<boolean> {
 
 /** list_add_rcu and list_add_tail_rcu; the head is the argument. */
 class ListAddRcu extends ListOperation<void> {
+  override readonly footprintVaries = true;
   private readonly isTail: boolean;
 
   constructor(node: ListHead, label: string, isTail: boolean) {
@@ -97,6 +98,7 @@ class ListAddRcu extends ListOperation<void> {
 }
 
 class ListDelRcu extends ListOperation<void> {
+  override readonly footprintVaries = true;
   override footprint(out: Access[]): void {
     const { at } = this;
     const { prev, next } = at;

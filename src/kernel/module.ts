@@ -298,6 +298,7 @@ class FinishLoading extends ReferenceOperation<void> {
 
 /** Frees data and text: conflicts with every use of either. */
 class FreeModule extends ModuleOperation<void> {
+  override readonly footprintVaries = true;
   override footprint(out: Access[]): void {
     const { entry } = this;
     out.push(access(entry.variable, WRITE), access(entry.textVariable, WRITE));

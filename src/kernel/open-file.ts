@@ -90,6 +90,7 @@ abstract class CountOperation<R> extends Operation<R> {
 }
 
 class GetFile extends CountOperation<void> {
+  override readonly footprintVaries = true;
   constructor(count: FileCount) {
     super(count, 'get_file');
   }
@@ -106,6 +107,7 @@ class GetFile extends CountOperation<void> {
 }
 
 class Fput extends CountOperation<boolean> {
+  override readonly footprintVaries = true;
   constructor(count: FileCount) {
     super(count, 'fput');
   }
@@ -127,6 +129,7 @@ class Fput extends CountOperation<boolean> {
 }
 
 class Fdput extends CountOperation<boolean> {
+  override readonly footprintVaries = true;
   constructor(count: FileCount) {
     super(count, 'fdput');
   }

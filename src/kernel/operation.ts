@@ -87,6 +87,11 @@ export abstract class Operation<R = void> extends Yieldable<R> {
    * is turned on again.
    */
   readonly disablesPreemption: boolean = false;
+  /**
+   * True if what the operation touches depends on the state it is judged in, as long as it is pending:
+   * a trylock writes only when it succeeds.
+   */
+  readonly footprintVaries: boolean = false;
 
   constructor(memory: Memory | null) {
     super();

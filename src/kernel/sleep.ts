@@ -91,6 +91,7 @@ interface SleepRequest {
 
 /** Returns 0 if the timeout fired, otherwise something else. */
 class Schedule extends Operation<number> {
+  override readonly footprintVaries = true;
   override readonly maySleep = true;
 
   override isEnabled(task: Task): boolean {

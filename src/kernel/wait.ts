@@ -108,6 +108,7 @@ class PrepareToWait extends Operation<void> {
 }
 
 class FinishWait extends Operation<void> {
+  override readonly footprintVaries = true;
   readonly queue: WaitQueueHead;
 
   constructor(queue: WaitQueueHead) {
@@ -148,6 +149,7 @@ interface WakeRequest {
 }
 
 class WakeUp extends Operation<void> {
+  override readonly footprintVaries = true;
   readonly queue: WaitQueueHead;
 
   constructor(queue: WaitQueueHead) {

@@ -206,6 +206,7 @@ interface AllocRequest {
 }
 
 class Alloc extends Allocating<number> {
+  override readonly footprintVaries = true;
   footprint(out: Access[], task: Task): void {
     const { min, max } = task.argument as AllocRequest;
     const index = this.array.lowestFree(min, max);

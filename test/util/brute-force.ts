@@ -62,6 +62,10 @@ class Run {
   readonly events: Event[] = [];
   private readonly program: Program;
   private readonly seen: string[][] = [];
+  /** For each task the operation that it waits to take, and what that touched when it was reached. */
+  private readonly reached: { after: number; text: string }[] = [];
+  /** Operations whose footprint changed while they were pending, though they say it does not. */
+  readonly unsteady = new Set<string>();
 
   constructor(program: Program, watches: readonly Watch[]) {
     this.program = program;
@@ -84,10 +88,25 @@ class Run {
     return (this.seen[task.index] ??= []);
   }
 
+  private checkSteadiness(task: Task): void {
+    const operation = task.pending;
+    if (operation === null || operation.footprintVaries) return;
+    const footprint: Access[] = [];
+    this.kernel.footprint(task, footprint);
+    const text = footprint.join(' ');
+    const known = this.reached[task.index];
+    if (known?.after !== task.lastStep) {
+      this.reached[task.index] = { after: task.lastStep, text };
+    } else if (known.text !== text) {
+      this.unsteady.add(`${operation.constructor.name} (${operation.describe(task)})`);
+    }
+  }
+
   /** The choices there are now: every enabled task with every outcome of its step. */
   choices(): [number, number][] {
     const list: [number, number][] = [];
     for (const task of this.kernel.tasks) {
+      this.checkSteadiness(task);
       if (!this.kernel.isEnabled(task)) continue;
       const arity = task.pending?.arity(task) ?? 1;
       for (let outcome = 0; outcome < arity; outcome += 1) list.push([task.index, outcome]);
@@ -230,6 +249,7 @@ class Enumeration {
   readonly faults = new Set<string>();
 
   note(run: Run, behaviour: string): void {
+    for (const name of run.unsteady) this.faults.add(`touches more or less than before: ${name}`);
     const key = keyOf(run.events);
     const { schedule } = run;
     this.names.add(run.stepNames.join(' '));

@@ -1,0 +1,398 @@
+/**
+ * Optimal exploration: exactly one execution for each Mazurkiewicz trace (Optimal-DPOR; Abdulla, Aronis,
+ * Jonsson, Sagonas, POPL 2014 and JACM 2017).
+ *
+ * How it goes. An execution is a sequence of steps. When it has ended, each of its races asks for the
+ * other order: a beginning of an execution in which the second step comes before the first, see
+ * wakeup-tree.ts. It is planned where the two part, unless one that was or will be explored there does.
+ * A step whose branch was explored sleeps below its later siblings until something dependent is done.
+ *
+ * Each trace is executed at most once because of the sleeping steps, and at least once because of the
+ * races. Runs that are abandoned (all that could go on sleep) do not come from plain programs, but may
+ * where nobody can know what a step will touch once it comes earlier: a trylock, a walk of a list, plain
+ * code. They are counted as `blocked`.
+ *
+ * Clocks, footprints and races are kept for each depth; a new execution repeats the shared prefix without
+ * touching them, and only the races of what is new are looked at. (But all of them where a step turned out
+ * otherwise: nothing else asks for what did not depend on it.) What is planned is bounded by depth and
+ * tasks: beyond that, only its first step is remembered.
+ */
+import { STEP_COUNT_MAX_DEFAULT } from '../base/limits.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { running, setRunning } from '../kernel/running.ts';
+import type { Task } from '../kernel/task.ts';
+import { tookAnotherCourse, tooManySteps } from './explore-error.ts';
+import type { Execution, ExploreOptions, ExploreResult } from './exploration.ts';
+import type { Program, Schedule } from './program.ts';
+import { doConflict, enabledTasks } from './search-node.ts';
+import { Step, TraceOrder } from './trace-order.ts';
+import { AS_OTHER, AS_PART, Beginning, Branch, earliestOf, UNKNOWN } from './wakeup-tree.ts';
+
+/** A depth of the search. */
+class Node {
+  enabled = 0;
+  /** What is yet to be explored; the first is being explored. */
+  tree: Branch[] = [];
+  /** What sleeps here. */
+  readonly sleep: Branch[] = [];
+  /** For the branch that is taken first where nothing was planned: they are the most. */
+  readonly ownTree: Branch[] = [];
+  readonly ownBranch = new Branch(-1, 0);
+}
+
+/** Branches that may be planned at one time, for each depth and task. */
+const BRANCHES_PER_TASK = 256;
+
+export class OptimalDpor {
+  protected readonly order: TraceOrder;
+  protected readonly nodes: Node[] = [];
+  private readonly program: Program;
+  private readonly options: ExploreOptions;
+  private readonly stepCountMax: number;
+  private readonly beginning: Beginning;
+  private readonly blockedStep = new Step();
+  private readonly budget = { left: 0 };
+  private budgetGiven = 0;
+  private kernel!: Kernel;
+  /** Length of the prefix that the next execution repeats; after one, its length. */
+  private depth = 0;
+  /** The first step of the present execution that the one before did not take. */
+  private fresh = 0;
+  /** True if a new step could have turned out in several ways. */
+  private hasChoice = false;
+  private executions = 0;
+  private blocked = 0;
+  private steps = 0;
+  /**
+   * False once something was planned that need not have been, because nobody could know, or shortened.
+   * From then on a step counts as the beginning of an execution only if it is in it: that something
+   * independent was explored first is enough only where all plans are exact.
+   */
+  private isExact = true;
+  private isUnsure = false;
+  /** The most branches that were planned at one time. */
+  plannedCountMax = 0;
+
+  constructor(program: Program, options: ExploreOptions = {}) {
+    this.program = program;
+    this.options = options;
+    this.stepCountMax = options.stepCountMax ?? STEP_COUNT_MAX_DEFAULT;
+    this.order = this.makeOrder(options.visibleMemory !== undefined);
+    this.beginning = new Beginning(this.order);
+  }
+
+  protected makeOrder(pauses: boolean): TraceOrder {
+    return new TraceOrder(pauses);
+  }
+
+  run(): ExploreResult {
+    // Operations are asked whether they are enabled, and in how many ways, between steps too.
+    const before = running;
+    try {
+      return this.explore();
+    } finally {
+      setRunning(before);
+    }
+  }
+
+  private explore(): ExploreResult {
+    const limit = this.options.executionCountMax ?? Infinity;
+    for (let branch: Branch | null = null; ;) {
+      if (this.runOnce(branch)) return this.result(false);
+      branch = this.backtrack();
+      if (branch === null) return this.result(true);
+      if (this.executions + this.blocked >= limit) return this.result(false);
+    }
+  }
+
+  /** What has been done so far. */
+  result(isComplete: boolean): ExploreResult {
+    return { executions: this.executions, blocked: this.blocked, steps: this.steps, isComplete };
+  }
+
+  /** What has been done so far in the present execution: its schedule, to be replayed. */
+  get schedule(): Schedule {
+    const steps = this.order.steps.slice(0, this.kernel.stepCount);
+    return {
+      tasks: steps.map((step) => step.task),
+      outcomes: steps.map((step) => step.outcome | step.pause),
+    };
+  }
+
+  // ---- one execution ------------------------------------------------------------------------
+
+  /**
+   * Repeats the prefix up to `depth`, then goes on to the end.
+   *
+   * @param first the branch to be taken there; null in the first execution of all.
+   */
+  private runOnce(first: Branch | null): boolean {
+    this.start();
+    const { kernel } = this;
+    for (let at = 0; at < this.depth; at += 1) this.repeat(at);
+    this.fresh = this.depth;
+    this.hasChoice = false;
+    let branch = first;
+    if (branch !== null) {
+      const enabled = enabledTasks(kernel);
+      if (enabled !== (this.nodes[this.depth] as Node).enabled) {
+        throw tookAnotherCourse(kernel, this.order.indexOf(branch.task));
+      }
+      branch = this.follow(this.nodes[this.depth] as Node);
+      if (branch === null) return this.abandon();
+    }
+    for (;;) {
+      const enabled = enabledTasks(kernel);
+      if (enabled === 0) break;
+      branch = this.follow(this.openNode(enabled, branch));
+      if (branch === null) return this.abandon();
+    }
+    this.depth = kernel.stepCount;
+    this.executions += 1;
+    this.processRaces();
+    kernel.finish();
+    this.program.finish(kernel);
+    kernel.end();
+    return this.options.onExecution?.(this.execution()) ?? false;
+  }
+
+  private start(): void {
+    this.kernel = this.program.start(this.options.watches ?? [], null);
+    this.kernel.visibleMemory = this.options.visibleMemory ?? null;
+    this.order.start(this.kernel);
+    setRunning(this.kernel);
+  }
+
+  private repeat(at: number): void {
+    const { kernel } = this;
+    const step = this.order.steps[at] as Step;
+    const task = kernel.tasks[step.task];
+    if (task === undefined || !kernel.isEnabled(task)) throw tookAnotherCourse(kernel, step.task);
+    kernel.step(task, step.outcome | step.pause);
+    this.options.onStep?.();
+  }
+
+  private abandon(): boolean {
+    this.blocked += 1;
+    this.depth = this.kernel.stepCount;
+    this.processRaces();
+    return false;
+  }
+
+  private execution(): Execution {
+    const scheduleSoFar = (): Schedule => this.schedule;
+    return {
+      kernel: this.kernel,
+      // Hardly anybody asks for it.
+      get schedule() {
+        return scheduleSoFar();
+      },
+      clockOf: (step) => this.order.clocks.row(step),
+    };
+  }
+
+  /** Takes the step of the first branch, and drops those that cannot be taken; null if none can. */
+  private follow(node: Node): Branch | null {
+    const { kernel } = this;
+    for (;;) {
+      const branch = node.tree[0];
+      if (branch === undefined) return null;
+      const task = kernel.tasks[this.order.indexOf(branch.task)];
+      if (task !== undefined && kernel.isEnabled(task)) {
+        const arity = task.pending?.arity(task) ?? 1;
+        if (branch.outcome < arity) {
+          if (arity > 1) {
+            this.hasChoice = true;
+            // What else the racing step can come to here is to be explored, too.
+            if (branch.isRacing) this.addOutcomes(node, task.index);
+          }
+          this.order.take(task, branch.outcome, branch.footprint);
+          branch.isGuess = false;
+          this.steps += 1;
+          this.options.onStep?.();
+          return branch;
+        }
+      }
+      this.budget.left += branch.plannedCount;
+      node.tree.shift();
+    }
+  }
+
+  /**
+   * Makes the node of a new depth, with what is to be explored from it: nothing if all of it sleeps.
+   *
+   * @param parent the branch that led here.
+   */
+  private openNode(enabled: number, parent: Branch | null): Node {
+    const at = this.kernel.stepCount;
+    if (at >= this.stepCountMax) throw tooManySteps(this.kernel, this.order.steps);
+    const node = (this.nodes[at] ??= new Node());
+    node.enabled = enabled;
+    this.inheritSleep(at, node);
+    if (parent === null || parent.children.length === 0) {
+      this.choose(node, enabled, at);
+    } else {
+      node.tree = parent.children;
+      this.dropSleeping(node);
+    }
+    return node;
+  }
+
+  /**
+   * What sleeps at a new node: what slept at the one before, as far as its step, when it was taken,
+   * touched nothing that the step in between depends on. What it would touch now must not be asked: it
+   * may be less, just because of that step.
+   */
+  protected inheritSleep(at: number, node: Node): void {
+    node.sleep.length = 0;
+    if (at === 0) return;
+    const { name, footprint } = this.order.steps[at - 1] as Step;
+    for (const sleeper of (this.nodes[at - 1] as Node).sleep) {
+      if (sleeper.task !== name && !doConflict(sleeper.footprint, footprint))
+        node.sleep.push(sleeper);
+    }
+  }
+
+  /** Nothing is planned: goes on with the same task, or else the first that does not sleep. */
+  private choose(node: Node, enabled: number, at: number): void {
+    node.tree = node.ownTree;
+    node.tree.length = 0;
+    const previous = at === 0 ? -1 : (this.order.steps[at - 1] as Step).task;
+    if (previous >= 0 && (enabled & (1 << previous)) !== 0) this.addOutcomes(node, previous);
+    for (let left = enabled; left !== 0 && node.tree.length === 0; left &= left - 1) {
+      this.addOutcomes(node, 31 - Math.clz32(left & -left));
+    }
+  }
+
+  /** Adds a branch for each way in which the task's step can turn out, but for those that sleep. */
+  private addOutcomes(node: Node, index: number): void {
+    const task = this.kernel.tasks[index] as Task;
+    const name = this.order.nameOf(index);
+    const arity = task.pending?.arity(task) ?? 1;
+    for (let outcome = 0; outcome < arity; outcome += 1) {
+      if (isAsleep(node, name, outcome)) continue;
+      if (node.tree.some((known) => known.task === name && known.outcome === outcome)) continue;
+      const branch = node.tree.length === 0 ? node.ownBranch : new Branch(name, outcome);
+      if (branch === node.ownBranch) branch.reuse(name, outcome);
+      node.tree.push(branch);
+    }
+  }
+
+  /** Drops what sleeps of that which was planned. */
+  private dropSleeping(node: Node): void {
+    const { tree } = node;
+    for (let at = 0; at < tree.length;) {
+      const branch = tree[at] as Branch;
+      if (isAsleep(node, branch.task, branch.outcome)) {
+        tree.splice(at, 1);
+        this.budget.left += branch.plannedCount;
+      } else {
+        at += 1;
+      }
+    }
+  }
+
+  // ---- races --------------------------------------------------------------------------------
+
+  /** Plans the other order of each race. */
+  private processRaces(): void {
+    this.reserveBudget();
+    for (let at = this.hasChoice ? 0 : this.fresh; at < this.depth; at += 1) {
+      const step = this.order.steps[at] as Step;
+      for (const group of step.races) this.plan(group, step, at);
+    }
+    this.processBlockedTasks();
+    const planned = this.budgetGiven - this.budget.left;
+    if (planned > this.plannedCountMax) this.plannedCountMax = planned;
+  }
+
+  /**
+   * Tasks that are blocked at the end race with whoever got there first. So do those that are blocked
+   * when a run is abandoned: where it would have led, others have been who were not blocked by this.
+   */
+  protected processBlockedTasks(): void {
+    const { kernel } = this;
+    for (const task of kernel.tasks) {
+      if (task.pending === null || kernel.isEnabled(task)) continue;
+      const step = this.order.blockedStep(task, this.blockedStep);
+      for (const group of step.races) this.plan(group, step, this.depth);
+    }
+  }
+
+  /** Branches that may be planned at one time, for each depth and task. */
+  protected get branchesPerTask(): number {
+    return BRANCHES_PER_TASK;
+  }
+
+  private reserveBudget(): void {
+    const wanted = this.branchesPerTask * this.depth * this.kernel.tasks.length;
+    if (wanted <= this.budgetGiven) return;
+    this.budget.left += wanted - this.budgetGiven;
+    this.budgetGiven = wanted;
+  }
+
+  /** Plans an execution in which `racing` comes before the steps of `group`, unless there is one. */
+  private plan(group: readonly number[], racing: Step, at: number): void {
+    const { beginning } = this;
+    const node = this.nodes[earliestOf(group)] as Node;
+    beginning.fill(group, racing, at, this.depth);
+    this.isUnsure = false;
+    for (const sleeper of node.sleep) if (this.covers(sleeper)) return;
+    let { tree } = node;
+    // The first branch is the one that is being explored; it begins with what is to be put off.
+    let next = 1;
+    while (next < tree.length) {
+      const branch = tree[next] as Branch;
+      if (!this.covers(branch)) {
+        next += 1;
+        continue;
+      }
+      beginning.takeOut(branch);
+      if (branch.children.length === 0 || beginning.isEmpty) return;
+      tree = branch.children;
+      next = 0;
+    }
+    const branch = beginning.toBranch(this.budget);
+    if (branch === null) return;
+    tree.push(branch);
+    if (this.isUnsure || branch.isShortened) this.isExact = false;
+  }
+
+  /** Whether what is explored with `branch` first has an execution with the beginning. */
+  private covers(branch: Branch): boolean {
+    const answer = this.beginning.beginsWith(branch);
+    if (answer === UNKNOWN) this.isUnsure = true;
+    return answer === AS_PART || (answer === AS_OTHER && this.isExact);
+  }
+
+  // ---- the next execution -------------------------------------------------------------------
+
+  /** Sets `depth` for the next execution and returns the branch to be taken there, or null. */
+  private backtrack(): Branch | null {
+    for (let at = this.depth - 1; at >= 0; at -= 1) {
+      const node = this.nodes[at] as Node;
+      const { tree, sleep } = node;
+      const done = tree.shift() as Branch;
+      if (done.isPlanned) this.budget.left += 1;
+      sleep.push(done);
+      while (tree.length > 0) {
+        const next = tree[0] as Branch;
+        if (!isAsleep(node, next.task, next.outcome)) {
+          this.order.rollBack(at);
+          this.depth = at;
+          return next;
+        }
+        this.budget.left += next.plannedCount;
+        tree.shift();
+      }
+    }
+    return null;
+  }
+}
+
+function isAsleep(node: Node, task: number, outcome: number): boolean {
+  for (const sleeper of node.sleep) {
+    if (sleeper.task === task && sleeper.outcome === outcome) return true;
+  }
+  return false;
+}

@@ -1,0 +1,312 @@
+/**
+ * The present execution, step by step, with the order of its trace: what an explorer must know to find
+ * the steps that race.
+ *
+ * Two steps of different tasks depend on each other when they conflict (see operation.ts) or when one
+ * could not have been without the other. The order that this gives is kept as a vector clock for each
+ * step. Two steps race when they conflict and nothing else orders them.
+ *
+ * Acquisitions race with acquisitions: a release only lets them happen (`kernel.after`). What is tried
+ * the other way round is therefore never one step inside the time for which a lock is held, but that
+ * together with the acquisition, and with those of all others that hold it then.
+ *
+ * Everything is kept for each depth, so that a prefix which is repeated needs no bookkeeping, and
+ * nothing is allocated for a step that has no race.
+ */
+import { PAUSE, type Kernel } from '../kernel/kernel.ts';
+import { TASK_COUNT_MAX } from '../base/limits.ts';
+import { access, WRITE, type Access, type PastHold } from '../kernel/operation.ts';
+import { PLAIN_CODE } from '../kernel/plain-code.ts';
+import type { Task } from '../kernel/task.ts';
+import { LastAccess } from './last-access.ts';
+import { StepClocks } from './step-clocks.ts';
+
+/**
+ * Names of tasks that mean the same in every execution, unlike their indexes: those that are there from
+ * the beginning have their index, the others who started them and the how-manieth of them it was.
+ */
+class TaskNames {
+  private readonly known = new Map<number, number>();
+  /** By index in the present execution. */
+  private readonly names: number[] = [];
+  private readonly childCounts: number[] = [];
+
+  restart(): void {
+    this.names.length = 0;
+  }
+
+  nameOf(index: number, kernel: Kernel): number {
+    if (this.names.length < kernel.tasks.length) this.nameNew(kernel);
+    return this.names[index] as number;
+  }
+
+  /** The index of the task in the present execution, or -1 if it is not there. */
+  indexOf(name: number, kernel: Kernel): number {
+    if (this.names.length < kernel.tasks.length) this.nameNew(kernel);
+    return this.names[name] === name ? name : this.names.indexOf(name);
+  }
+
+  private nameNew(kernel: Kernel): void {
+    for (let index = this.names.length; index < kernel.tasks.length; index += 1) {
+      const { parent } = kernel.tasks[index] as Task;
+      this.childCounts[index] = 0;
+      this.names.push(parent === null ? index : this.nameOfChild(parent.index));
+    }
+  }
+
+  private nameOfChild(parent: number): number {
+    const count = this.childCounts[parent] as number;
+    this.childCounts[parent] = count + 1;
+    const key = (this.names[parent] as number) * (TASK_COUNT_MAX + 1) + count;
+    const name = this.known.get(key) ?? TASK_COUNT_MAX + 1 + this.known.size;
+    this.known.set(key, name);
+    return name;
+  }
+}
+
+/** One step of the execution. The objects are kept for each depth and used again. */
+export class Step {
+  /** The index of its task in the present execution. */
+  task = -1;
+  /** The name of its task in all executions. */
+  name = -1;
+  /** How it turned out, without PAUSE. */
+  outcome = 0;
+  /** PAUSE if the plain code behind the operation is a step of its own, otherwise 0. */
+  pause = 0;
+  /** True if it might touch something else in another state. */
+  varies = false;
+  /** True if it is plain code: what it touches is known only when it has run. */
+  isPlain = false;
+  /** What it touched. */
+  footprint: Access[] = [];
+  /** The steps that it comes after without a conflict. */
+  readonly after: number[] = [];
+  /** For each of those the step that began what it ended, or -1; see `kernel.after`. */
+  readonly since: number[] = [];
+  /** For each race the steps that must be put off together, so that this one can come first. */
+  readonly races: (readonly number[])[] = [];
+  /** For each task whose footprint varies what its next step would have touched here. */
+  readonly varying: (readonly Access[] | undefined)[] = [];
+}
+
+export class TraceOrder {
+  readonly steps: Step[] = [];
+  readonly clocks = new StepClocks();
+  /** What each step's task knew before it, its conflicts not counted. */
+  readonly before = new StepClocks();
+  readonly last: LastAccess;
+  kernel!: Kernel;
+  private readonly names = new TaskNames();
+  private readonly pauses: boolean;
+  /** Scratch: the last conflicting step of each other task, the latest first. */
+  private readonly candidates: number[] = [];
+
+  /**
+   * @param pauses true if plain code is a step of its own.
+   */
+  constructor(pauses: boolean, last = new LastAccess()) {
+    this.pauses = pauses;
+    this.last = last;
+  }
+
+  stepAt(at: number): Step {
+    return (this.steps[at] ??= new Step());
+  }
+
+  /** Call when an execution begins. */
+  start(kernel: Kernel): void {
+    this.kernel = kernel;
+    this.names.restart();
+  }
+
+  nameOf(index: number): number {
+    return this.names.nameOf(index, this.kernel);
+  }
+
+  /** The index that the task with this name has now, or -1. */
+  indexOf(name: number): number {
+    return this.names.indexOf(name, this.kernel);
+  }
+
+  /** Forgets the steps from `depth` on. */
+  rollBack(depth: number): void {
+    this.last.rollBack(depth);
+  }
+
+  /**
+   * Takes the next step of `task` and finds its races.
+   *
+   * @param footprint is filled with what it touches.
+   */
+  take(task: Task, outcome: number, footprint: Access[]): Step {
+    const { kernel } = this;
+    const at = kernel.stepCount;
+    const step = this.stepAt(at);
+    const operation = task.pending;
+    const previous = task.lastStep >= 0 ? task.lastStep : task.spawnedAt;
+    step.task = task.index;
+    step.name = this.nameOf(task.index);
+    step.outcome = outcome;
+    step.isPlain = operation === PLAIN_CODE;
+    step.varies = operation?.footprintVaries === true;
+    step.pause = this.pauses && !step.isPlain ? PAUSE : 0;
+    step.footprint = footprint;
+    this.noteVarying(step);
+    footprint.length = 0;
+    kernel.footprint(task, footprint);
+    const past = operation?.heldBefore(task) ?? [];
+    kernel.step(task, outcome | step.pause);
+    copy(kernel.plainAccesses, footprint, footprint.length);
+    copy(kernel.afterSteps, step.after, 0);
+    copy(kernel.sinceSteps, step.since, 0);
+    const row = this.clocks.open(at, previous, kernel.tasks.length);
+    for (const required of kernel.requiredSteps) this.clocks.join(row, required);
+    this.before.copyRow(at, row);
+    this.findRaces(step, row, past);
+    for (const candidate of this.candidates) {
+      const { task: other } = this.steps[candidate] as Step;
+      if ((row[other] as number) <= candidate) this.clocks.join(row, candidate);
+    }
+    for (const earlier of step.after) this.clocks.join(row, earlier);
+    row[task.index] = at + 1;
+    this.last.open(at);
+    for (const item of footprint) this.last.record(item, task.index, at);
+    return step;
+  }
+
+  /**
+   * The step of a task that is blocked at the end, as if it had come last: in which order it would
+   * have come with those that keep it waiting must be tried, too.
+   */
+  blockedStep(task: Task, step: Step): Step {
+    const { kernel } = this;
+    const at = kernel.stepCount;
+    step.task = task.index;
+    step.name = this.nameOf(task.index);
+    step.varies = task.pending?.footprintVaries === true;
+    step.footprint = [];
+    kernel.footprint(task, step.footprint);
+    copy(kernel.heldSince(task), step.since, 0);
+    step.after.length = 0;
+    for (let count = step.since.length; count > 0; count -= 1) step.after.push(-1);
+    const previous = task.lastStep >= 0 ? task.lastStep : task.spawnedAt;
+    const row = this.before.open(at, -1, kernel.tasks.length);
+    this.clocks.join(row, previous);
+    this.findRaces(step, row, task.pending?.heldBefore(task) ?? []);
+    return step;
+  }
+
+  /** Whether step `one` comes before step `other` in the order of the trace. */
+  isBefore(one: number, other: number): boolean {
+    return this.clocks.knows(other, (this.steps[one] as Step).task, one);
+  }
+
+  /**
+   * What the next step of `task` would have touched before step `at` was taken; its operation varies. Null
+   * if the task was not there yet.
+   */
+  varyingFootprint(at: number, task: number): readonly Access[] | null {
+    return (this.steps[at] as Step).varying[task] ?? null;
+  }
+
+  private noteVarying(step: Step): void {
+    const { tasks } = this.kernel;
+    step.varying.length = 0;
+    for (const task of tasks) {
+      if (task.pending?.footprintVaries !== true) continue;
+      const footprint: Access[] = [];
+      this.kernel.footprint(task, footprint);
+      step.varying[task.index] = footprint;
+    }
+  }
+
+  /**
+   * Finds the steps that race with `step`. `row` holds what its task knew before, `past` all times in
+   * which it would have had to wait. Leaves the last conflicting step of each other task in `candidates`.
+   */
+  private findRaces(step: Step, row: Int32Array, past: readonly PastHold[]): void {
+    const { candidates } = this;
+    candidates.length = 0;
+    step.races.length = 0;
+    const { footprint } = step;
+    if (footprint.length === 0) return;
+    const taskCount = this.kernel.tasks.length;
+    for (let other = 0; other < taskCount; other += 1) {
+      if (other === step.task) continue;
+      const latest = this.last.lastConflictOf(footprint, other);
+      if (latest >= (row[other] as number)) insertDescending(candidates, latest);
+    }
+    for (let at = 0; at < candidates.length; at += 1) {
+      const one = candidates[at] as number;
+      let isOrderedByAnother = false;
+      for (let later = 0; later < at && !isOrderedByAnother; later += 1) {
+        isOrderedByAnother = this.isBefore(one, candidates[later] as number);
+      }
+      if (isOrderedByAnother) continue;
+      const group = this.withHolds(one, step, row, past);
+      if (group !== null) step.races.push(group);
+    }
+  }
+
+  /**
+   * Step `first`, which races with `step`, and what must be put off together with it. A lock whose
+   * release comes after `first` would still be held if `first` were put off alone, so its acquisition
+   * must be put off too; one that is not released at all must be, in any case. Null if the task has
+   * seen one of them: then there is no other order.
+   */
+  protected withHolds(
+    first: number,
+    step: Step,
+    row: Int32Array,
+    past: readonly PastHold[],
+  ): readonly number[] | null {
+    const group = [first];
+    const { cpu } = this.kernel.tasks[step.task] as Task;
+    // The start of an interrupt handler is not shut out by those who shut out tasks.
+    const isShutOut = cpu.isShared && !step.footprint.includes(access(cpu.variable + 1, WRITE));
+    for (let count = 0; count < group.length;) {
+      count = group.length;
+      for (const [since, end] of past) {
+        if (!this.joinHold(group, row, since, end)) return null;
+      }
+      if (isShutOut) {
+        for (const [since, end] of cpu.pastExclusions) {
+          if (!this.joinHold(group, row, since, end)) return null;
+        }
+      }
+      for (let at = 0; at < step.since.length; at += 1) {
+        const end = step.after[at] as number;
+        if (!this.joinHold(group, row, step.since[at] as number, end)) return null;
+      }
+    }
+    return group;
+  }
+
+  /** Adds the beginning of a hold to `group` if it must be; false if the task has seen it. */
+  private joinHold(group: number[], row: Int32Array, since: number, end: number): boolean {
+    if (since < 0) return true;
+    for (const member of group) {
+      if (member === since || this.isBefore(member, since)) return true;
+    }
+    let isOpen = end < 0;
+    for (const member of group)
+      isOpen ||= member === end || (end >= 0 && this.isBefore(member, end));
+    if (!isOpen) return true;
+    if ((row[(this.steps[since] as Step).task] as number) > since) return false;
+    group.push(since);
+    return true;
+  }
+}
+
+function copy(from: readonly number[], to: number[], at: number): void {
+  to.length = at;
+  for (const item of from) to.push(item);
+}
+
+function insertDescending(list: number[], item: number): void {
+  let at = list.length;
+  list.push(item);
+  for (; at > 0 && (list[at - 1] as number) < item; at -= 1) list[at] = list[at - 1] as number;
+  list[at] = item;
+}
