@@ -85,6 +85,13 @@ export const COMMANDS: readonly CommandDefinition[] = [
     load: async () => (await import('./command/list.ts')).list,
   },
   {
+    name: 'conform',
+    args: '<path...>',
+    about: 'play recordings of a real kernel (files or folders) against the mm, and compare',
+    options: [JSON_OPTION],
+    load: async () => (await import('./command/conform.ts')).conform,
+  },
+  {
     name: 'init',
     args: '<name>',
     about: 'write a driver of your own to start from, name.ts, and its test',

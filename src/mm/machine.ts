@@ -1,7 +1,7 @@
 /**
  * A whole machine: the kernel with its mm and notifiers wired together, as scenarios boot it.
  */
-import { Kernel, type KernelOptions } from '../kernel/kernel.ts';
+import { Kernel, NO_FAULTS, type KernelOptions } from '../kernel/kernel.ts';
 import { load, type ModuleType } from '../kernel/module.ts';
 import { mmHooks } from '../mm-types/mm-struct.ts';
 import { mmuNotifierMmDestroy } from '../mmu-notifier/release.ts';
@@ -31,9 +31,12 @@ export interface MachineOptions extends KernelOptions {
   readonly behaviour?: Partial<Behaviour>;
 }
 
-/** Boots a machine: fills in the calls that go upwards (exit_mmap, the end of the notifier list). */
-export function bootMachine(options: MachineOptions): Machine {
-  const machine = new Machine(options);
+/**
+ * Boots a machine: fills in the calls that go upwards (exit_mmap, the end of the notifier list). Without
+ * options nothing fails and nothing is watched, as direct mode wants it.
+ */
+export function bootMachine(options: Partial<MachineOptions> = {}): Machine {
+  const machine = new Machine({ budget: NO_FAULTS, watches: [], tracer: null, ...options });
   if (options.behaviour !== undefined) setBehaviour(machine, options.behaviour);
   const hooks = mmHooks(machine);
   hooks.exitMmap = exitMmap;
