@@ -16,8 +16,12 @@ import { UsageError } from '../base/usage-error.ts';
 import type { Finding } from '../kernel/finding.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { allDetectors } from './detector/index.ts';
+import type { ExploreProgress } from './estimate.ts';
+import type { Explorer } from './exploration.ts';
+import { makeExplorer, type MadeExplorer } from './make-explorer.ts';
 import type { Program, Schedule } from './program.ts';
 import type { Bound, GoalResult, Suspicion, VariantResult, Violation } from './result.ts';
+import type { SamplingPlan } from './sampler/sampling.ts';
 import {
   goalName,
   programOf,
@@ -27,23 +31,27 @@ import {
   type Verdict,
 } from './scenario.ts';
 import { identityOf, shorten, type Bench, type Counterexample } from './shorten.ts';
-import { SourceDpor, type Execution, type ExploreResult } from './source-dpor.ts';
+import type { Execution, ExploreResult } from './source-dpor.ts';
 
 export interface CheckOptions {
   /** Stop at the first violation. */
   readonly bail?: boolean;
   /** Stop after so many executions, abandoned ones included. */
   readonly executionCountMax?: number;
-  /** Stop at an execution of so many steps; without it, one that seems endless is an error. */
+  /**
+   * Stop at an execution of so many steps; without it, one that seems endless is an error. A sample is
+   * cut there, with or without it, and the next one is taken.
+   */
   readonly stepCountMax?: number;
+  /** Draw executions at random instead of executing one of each class. Such a search has no end. */
+  readonly sampling?: SamplingPlan;
   /** Called after each step, for a sign of life. */
   readonly onStep?: () => void;
   /** Asked after each execution: the bound that ends the search here, if any. */
   readonly boundReached?: (progress: Progress) => Bound | null;
 }
 
-export interface Progress {
-  readonly executions: number;
+export interface Progress extends ExploreProgress {
   readonly violations: number;
 }
 
@@ -83,6 +91,7 @@ export function checkVariant<K extends Kernel, S>(
     steps: explored.steps,
     violations,
     suspicions: search.suspicions(),
+    ...search.extras(violations, goals),
   };
 }
 
@@ -121,7 +130,15 @@ class Search {
   private readonly visibleMemory = new Set<string>();
   private readonly collected = new Map<string, Collected>();
   private isStarting = false;
-  private executions = 0;
+  private made: MadeExplorer | null = null;
+  private readonly progress = {
+    executions: 0,
+    violations: 0,
+    depth: 0,
+    estimate: () => this.made?.remaining(this.progress.executions) ?? { low: 0, high: Infinity },
+  };
+  /** The execution that reached most goals, and how many. */
+  private example: { readonly goals: number; readonly schedule: Schedule } | null = null;
 
   constructor(makeProgram: () => Program, options: CheckOptions) {
     this.options = options;
@@ -135,40 +152,67 @@ class Search {
   }
 
   run(): ExploreResult {
+    const { sampling } = this.options;
     for (;;) {
       const result = this.search();
       const hidden = this.detectors
         .flatMap((detector) => [...(detector.unorderedMemory ?? [])])
         .filter((name) => !this.visibleMemory.has(name));
-      if (hidden.length === 0 || this.bound !== null) return result;
+      if (hidden.length === 0 || this.bound !== null) {
+        if (sampling !== undefined) {
+          this.bound ??= { kind: 'samples', limit: sampling.samples, isRequested: true };
+        }
+        return result;
+      }
       for (const name of hidden) this.visibleMemory.add(name);
       this.detectors = allDetectors();
-      this.executions = 0;
+      this.progress.executions = 0;
     }
   }
 
   private search(): ExploreResult {
-    const { executionCountMax, stepCountMax, onStep } = this.options;
-    const explorer = new SourceDpor(this.program, {
-      watches: this.detectors,
-      ...(this.visibleMemory.size === 0 ? {} : { visibleMemory: this.visibleMemory }),
-      onExecution: (run) => this.onExecution(run),
-      ...(executionCountMax === undefined ? {} : { executionCountMax }),
-      ...(stepCountMax === undefined ? {} : { stepCountMax }),
-      ...(onStep === undefined ? {} : { onStep }),
-    });
+    const { executionCountMax, sampling } = this.options;
+    const explorer = this.makeExplorer();
     for (const detector of this.detectors) {
       if (detector.scheduleSoFar !== undefined) detector.scheduleSoFar = () => explorer.schedule;
     }
     try {
       const result = explorer.run();
-      if (!result.isComplete) {
+      if (!result.isComplete && sampling === undefined) {
         this.bound ??= { kind: 'executions', limit: executionCountMax ?? 0, isRequested: true };
       }
       return result;
     } catch (error) {
       return this.failed(explorer, error);
     }
+  }
+
+  private makeExplorer(): Explorer {
+    const { executionCountMax, stepCountMax, onStep, sampling } = this.options;
+    const options = {
+      watches: this.detectors,
+      ...(this.visibleMemory.size === 0 ? {} : { visibleMemory: this.visibleMemory }),
+      onExecution: (run: Execution) => this.onExecution(run),
+      ...(executionCountMax === undefined ? {} : { executionCountMax }),
+      ...(stepCountMax === undefined ? {} : { stepCountMax }),
+      ...(onStep === undefined ? {} : { onStep }),
+    };
+    this.made = makeExplorer(this.program, options, sampling);
+    return this.made.explorer;
+  }
+
+  /** What belongs to some results only. */
+  extras(
+    violations: readonly Violation[],
+    goals: readonly GoalResult[],
+  ): Pick<VariantResult, 'sampling' | 'example'> {
+    const { example } = this;
+    const sampling = this.made?.figures() ?? null;
+    const isInVain = violations.length === 0 && goals.some((goal) => !goal.reached);
+    return {
+      ...(sampling === null ? {} : { sampling }),
+      ...(isInVain && example !== null ? { example: example.schedule } : {}),
+    };
   }
 
   /** The distinct ones, the easiest to follow first. */
@@ -207,8 +251,12 @@ class Search {
 
   private onExecution(run: Execution): boolean {
     const { kernel } = run;
-    this.executions += 1;
+    this.progress.executions += 1;
+    this.progress.depth = kernel.stepCount;
     for (const goal of kernel.goals) this.goals.add(goal);
+    if (kernel.goals.size > (this.example?.goals ?? -1)) {
+      this.example = { goals: kernel.goals.size, schedule: run.schedule };
+    }
     const known = new Set<string>();
     for (const finding of kernel.findings) {
       const identity = identityOf(finding);
@@ -220,11 +268,8 @@ class Search {
       this.bound = { kind: 'first-violation', limit: 1, isRequested: true };
       return true;
     }
-    this.bound =
-      this.options.boundReached?.({
-        executions: this.executions,
-        violations: this.collected.size,
-      }) ?? null;
+    this.progress.violations = this.collected.size;
+    this.bound = this.options.boundReached?.(this.progress) ?? null;
     return this.bound !== null;
   }
 
@@ -242,7 +287,7 @@ class Search {
   }
 
   /** An error ends the search; only the bound on steps, if it was asked for, ends it in order. */
-  private failed(explorer: SourceDpor, error: unknown): ExploreResult {
+  private failed(explorer: Explorer, error: unknown): ExploreResult {
     const limit = this.options.stepCountMax;
     if (limit !== undefined && error instanceof UsageError && error.code === 'MN205') {
       this.bound = { kind: 'steps', limit, isRequested: true };
