@@ -9,7 +9,7 @@
 import { EINTR, ENOMEM } from '../base/errno.ts';
 import { fn } from '../kernel/call.ts';
 import { getFile } from '../kernel/open-file.ts';
-import { downWrite, downWriteKillable, upWrite } from '../kernel/rwsem.ts';
+import { downWriteKillable, downWriteNested, upWrite } from '../kernel/rwsem.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
 import { VM_DONTCOPY, VM_LOCKED, VM_WIPEONFORK } from '../mm-types/vm-flags.ts';
 import type { VmArea } from '../mm-types/vma.ts';
@@ -19,6 +19,9 @@ import { copyPageRange } from './copy-page-range.ts';
 import { vmaLinkFile } from './file-mapping.ts';
 import { flushTlbMm } from './tlb.ts';
 import { vmaLink, vmAreaAlloc, vmAreaFree, vmaNext } from './vma.ts';
+
+/** The child's semaphore is of the same class as the parent's, and nobody else knows the child yet. */
+const SINGLE_DEPTH_NESTING = 1;
 
 /** A copy of one VMA in the child, found by address and by reverse map; NULL without memory. */
 const dupVma = fn(
@@ -70,7 +73,7 @@ const dupVmas = fn(
  */
 export const dupMmap = fn(function* dupMmap(target: MmStruct, source: MmStruct) {
   if ((yield* downWriteKillable(source.mmapSem)) !== 0) return -EINTR;
-  yield* downWrite(target.mmapSem);
+  yield* downWriteNested(target.mmapSem, SINGLE_DEPTH_NESTING);
   target.startBrk = source.startBrk;
   target.brk = source.brk;
   target.mmapBase = source.mmapBase;

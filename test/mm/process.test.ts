@@ -6,7 +6,7 @@ import { programOf } from '../../src/check/scenario.ts';
 import { defineScenario } from '../../src/catalogue/define-scenario.ts';
 import type { Process } from '../../src/mm/process.ts';
 import { PAGE_SIZE } from '../../src/mm/vma.ts';
-import { mmdrop, mmgetNotZero, mmgrab, mmput } from '../../src/mm-types/mm-struct.ts';
+import { mmdrop, mmgetNotZero, mmgrab, mmput, TASK_SIZE } from '../../src/mm-types/mm-struct.ts';
 import { vmas } from '../../src/mm-types/mm-take-all-locks.ts';
 import { runOnMachine } from '../util/machine.ts';
 
@@ -25,7 +25,7 @@ test('mmap places mappings in order of address, munmap takes whole ones away', (
         expect(vmas(process.mm!).map((vma) => vma.vmStart)).toEqual(
           [anywhere, ADDRESS].toSorted((a, b) => a - b),
         );
-        expect(yield* process.munmap(0, 0x1_0000_0000)).toBe(0);
+        expect(yield* process.munmap(0, TASK_SIZE)).toBe(0);
         expect(vmas(process.mm!)).toEqual([]);
         expect(yield* process.munmap(ADDRESS, PAGE_SIZE)).toBe(0);
         yield* process.exit();
