@@ -22,8 +22,8 @@ import {
 } from '../util/memory.ts';
 
 test('reading anonymous memory maps the zero page, writing makes a page of its own', () => {
-  const { findings } = runAlone([
-    function* task(kernel) {
+  const { findings } = runAlone({
+    *task(kernel) {
       const mm = yield* newMm();
       const vma = yield* map(mm, [0, 4]);
       expect(yield* userLoad(mm, BASE + 5)).toBe(0);
@@ -39,13 +39,13 @@ test('reading anonymous memory maps the zero page, writing makes a page of its o
       yield* unmapAll(mm);
       expect(usedPages(kernel)).toHaveLength(0);
     },
-  ]);
+  });
   expect(findings).toEqual([]);
 });
 
 test('an access where nothing is mapped, or against the rights, is SIGSEGV', () => {
-  const { findings } = runAlone([
-    function* task() {
+  const { findings } = runAlone({
+    *task() {
       const mm = yield* newMm();
       yield* map(mm, [0, 1], VM_READ | MAY);
       yield* map(mm, [1, 1], MAY);
@@ -56,13 +56,13 @@ test('an access where nothing is mapped, or against the rights, is SIGSEGV', () 
       expect(yield* userLoad(mm, 2 ** 47)).toBe(-SIGSEGV);
       yield* unmapAll(mm);
     },
-  ]);
+  });
   expect(findings).toEqual([]);
 });
 
 test('a private mapping of a file shows the file until it is written', () => {
-  const { findings } = runAlone([
-    function* task(kernel) {
+  const { findings } = runAlone({
+    *task(kernel) {
       const mm = yield* newMm();
       const mapping = yield* newFile(4);
       yield* map(mm, [0, 4], RW, { mapping });
@@ -79,13 +79,13 @@ test('a private mapping of a file shows the file until it is written', () => {
       yield* truncateInode(mapping, 0);
       expect(usedPages(kernel)).toHaveLength(0);
     },
-  ]);
+  });
   expect(findings).toEqual([]);
 });
 
 test('behind the end of the file an access is SIGBUS, and truncation takes private copies too', () => {
-  const { findings } = runAlone([
-    function* task(kernel) {
+  const { findings } = runAlone({
+    *task(kernel) {
       const mm = yield* newMm();
       const mapping = yield* newFile(4);
       yield* map(mm, [0, 8], RW, { mapping });
@@ -98,13 +98,13 @@ test('behind the end of the file an access is SIGBUS, and truncation takes priva
       expect(auditMemory(kernel, { mms: [mm], mappings: [mapping] })).toEqual([]);
       yield* unmapAll(mm);
     },
-  ]);
+  });
   expect(findings).toEqual([]);
 });
 
 test('a hole takes pages of the file and leaves private copies, and zeroes parts of pages', () => {
-  const { findings } = runAlone([
-    function* task(kernel) {
+  const { findings } = runAlone({
+    *task(kernel) {
       const mm = yield* newMm();
       const mapping = yield* newFile(4);
       yield* map(mm, [0, 4], RW, { mapping });
@@ -120,7 +120,7 @@ test('a hole takes pages of the file and leaves private copies, and zeroes parts
       expect(auditMemory(kernel, { mms: [mm], mappings: [mapping] })).toEqual([]);
       yield* unmapAll(mm);
     },
-  ]);
+  });
   expect(findings).toEqual([]);
 });
 
@@ -136,8 +136,8 @@ test('fault-around looks at 16 pages, from the VMA on, and not beyond the page t
 });
 
 test('what was zapped is read as zero, and no TLB knows it any more', () => {
-  const { findings } = runAlone([
-    function* task(kernel) {
+  const { findings } = runAlone({
+    *task(kernel) {
       const mm = yield* newMm();
       const vma = yield* map(mm, [0, 4]);
       yield* userStore(mm, pageAt(1), 3);
@@ -148,7 +148,7 @@ test('what was zapped is read as zero, and no TLB knows it any more', () => {
       expect(yield* userLoad(mm, pageAt(1))).toBe(0);
       yield* unmapAll(mm);
     },
-  ]);
+  });
   expect(findings).toEqual([]);
 });
 
@@ -156,8 +156,8 @@ test('a fault without memory is tried again, whichever allocation failed', () =>
   for (let fails = 0; fails < 12; fails += 1) {
     const outcomes = Array.from({ length: fails }, () => 0);
     const { findings } = runAlone(
-      [
-        function* task(kernel) {
+      {
+        *task(kernel) {
           const mm = yield* newMm();
           const mapping = yield* newFile(1);
           yield* map(mm, [0, 2]);
@@ -169,7 +169,7 @@ test('a fault without memory is tried again, whichever allocation failed', () =>
           expect(auditMemory(kernel, { mms: [mm], mappings: [mapping] })).toEqual([]);
           yield* unmapAll(mm);
         },
-      ],
+      },
       // The first few succeed: the mm, the file, VMAs.
       { budget: { allocations: 1 }, outcomes: [0, 0, 0, 0, ...outcomes, 1] },
     );

@@ -49,7 +49,7 @@ export const newFile = fn(function* newFile(pages: number) {
 export const map = fn(function* map(
   mm: MmStruct,
   pages: readonly [first: number, count: number],
-  vmFlags = RW,
+  vmFlags: number = RW,
   file: { readonly mapping: AddressSpace; readonly offset?: number } | null = null,
 ) {
   const [first, count] = pages;
@@ -85,7 +85,7 @@ export interface RanAlone {
 
 /** Runs bodies as tasks on a bare kernel, the first that can go on first. */
 export function runAlone(
-  bodies: readonly ((kernel: Kernel) => Body<unknown>)[],
+  bodies: Readonly<Record<string, (kernel: Kernel) => Body<unknown>>>,
   options: { readonly budget?: Partial<Budget>; readonly outcomes?: readonly number[] } = {},
 ): RanAlone {
   const kernel = new Kernel({
@@ -95,8 +95,8 @@ export function runAlone(
   });
   const outcomes = [...(options.outcomes ?? [])];
   const before = setRunning(kernel);
-  for (const [index, body] of bodies.entries()) {
-    kernel.spawn(`task ${index}`, 'thread', null, () => body(kernel));
+  for (const [name, body] of Object.entries(bodies)) {
+    kernel.spawn(name, 'thread', null, () => body(kernel));
   }
   for (;;) {
     const task = kernel.tasks.find((candidate) => kernel.isEnabled(candidate));
