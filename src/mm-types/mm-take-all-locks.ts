@@ -16,7 +16,7 @@ import { perKernel } from '../kernel/kernel.ts';
 import { listForEachEntry } from '../kernel/list.ts';
 import { mutex, mutexLock, mutexUnlock } from '../kernel/mutex.ts';
 import { running } from '../kernel/running.ts';
-import { downReadTrylock, downWrite, upWrite } from '../kernel/rwsem.ts';
+import { downReadTrylock, downWriteNestLock, upWrite } from '../kernel/rwsem.ts';
 import { signalPending } from '../kernel/signal.ts';
 import { allocateStatic } from '../kernel/slab.ts';
 import { struct } from '../kernel/struct.ts';
@@ -54,14 +54,14 @@ export const mmTakeAllLocks = fn(function* mmTakeAllLocks(mm: MmStruct) {
     if (yield* signalPending()) return yield* giveUp(mm);
     const { mapping } = vma;
     if (mapping === null || mapping.isTaken) continue;
-    yield* downWrite(mapping.iMmapRwsem);
+    yield* downWriteNestLock(mapping.iMmapRwsem, mm.mmapSem);
     mapping.isTaken = true;
   }
   for (const vma of vmas(mm)) {
     if (yield* signalPending()) return yield* giveUp(mm);
     for (const anonVma of anonVmaRoots(vma)) {
       if (anonVma.isTaken) continue;
-      yield* downWrite(anonVma.rwsem);
+      yield* downWriteNestLock(anonVma.rwsem, mm.mmapSem);
       anonVma.isTaken = true;
     }
   }
