@@ -6,6 +6,8 @@ export const TASK_COUNT_MAX = 31;
 export const STEP_COUNT_MAX_DEFAULT = 10_000;
 /** Depth of the stack of one task, in calls. */
 export const CALL_DEPTH_MAX = 256;
+/** Rounds of a `retry` loop, unless it says otherwise; beyond them nothing is explored. */
+export const RETRY_COUNT_MAX = 100;
 /** Seconds without an operation after which the exploring worker is ended. */
 export const SILENCE_SECONDS_MAX = 5;
 /** Bytes of a token that `replay` reads. */
@@ -26,3 +28,7 @@ export const CUT_SAMPLE_COUNT_MAX = 20;
 export const DISTINCT_COUNTER_SIZE = 4096;
 /** Steps of other tasks for which direct mode waits, or that it runs after one call. */
 export const DIRECT_STEPS_MAX = 1_000_000;
+/** Executions in which a violation is looked for with fewer preemptions, all of a variant together. */
+export const MINIMISING_EXECUTION_COUNT_MAX = 2000;
+/** Variants of one counterexample that are tried to make it easier to follow. */
+export const MINIMISING_TRIAL_COUNT_MAX = 400;

@@ -42,7 +42,7 @@ export function identityOf(finding: Pick<Finding, 'kind' | 'object' | 'places'>)
 }
 
 /** Whether the finding is about the execution as a whole, so that it shows only at its end. */
-function isOfWhole(finding: Finding): boolean {
+export function isOfWhole(finding: Finding): boolean {
   return finding.task === null || (finding.task.kind === 'setup' && finding.step >= 0);
 }
 
@@ -281,7 +281,7 @@ class Story {
 }
 
 /** Joins an operation with the plain code behind it where nobody comes in between, or it is not needed. */
-function withoutIdlePauses(schedule: Schedule): Schedule {
+export function withoutIdlePauses(schedule: Schedule): Schedule {
   const tasks: number[] = [];
   const outcomes: number[] = [];
   for (let at = 0; at < schedule.tasks.length; at += 1) {
