@@ -7,7 +7,9 @@ import { mmHooks } from '../mm-types/mm-struct.ts';
 import { mmuNotifierMmDestroy } from '../mmu-notifier/release.ts';
 import { setBehaviour, type Behaviour } from './behaviour.ts';
 import { exitMmap } from './exit.ts';
+import { frames } from './frames.ts';
 import { createProcess, type Process } from './process.ts';
+import { swapDevice } from './swap.ts';
 
 export class Machine extends Kernel {
   private processCount = 0;
@@ -38,6 +40,9 @@ export interface MachineOptions extends KernelOptions {
 export function bootMachine(options: Partial<MachineOptions> = {}): Machine {
   const machine = new Machine({ budget: NO_FAULTS, watches: [], tracer: null, ...options });
   if (options.behaviour !== undefined) setBehaviour(machine, options.behaviour);
+  // Made now: what they are numbered must not depend on who needs them first.
+  frames(machine);
+  swapDevice(machine);
   const hooks = mmHooks(machine);
   hooks.exitMmap = exitMmap;
   hooks.mmuNotifierMmDestroy = mmuNotifierMmDestroy;
