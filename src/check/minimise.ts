@@ -1,14 +1,16 @@
 /**
  * Minimising: makes a counterexample as easy to follow as can be found out with so much effort. Fewer
- * preemptions come first, then fewer changes between tasks, then fewer tasks, then fewer steps.
+ * preemptions come first, then fewer changes between tasks, then fewer tasks, then fewer steps, and last
+ * fewer of them that turn out otherwise than in the first way.
  *
  * First, bounded searches look for the finding with fewer preemptions: with none, with one, and so on.
  * When they come to their end without it, its preemptions are the fewest there are. Then what is found
  * is varied, as long as that makes it easier: tasks and turns are left out, turns of one task are
- * joined, neighbours change places, a turn ends a step earlier or later. Each variant is run (see
+ * joined, neighbours change places, a turn ends a step earlier or later, a choice is not made. Each variant is run (see
  * trial.ts), so what comes out is an execution that shows the finding, and nothing else is claimed.
  */
 import { MINIMISING_EXECUTION_COUNT_MAX, MINIMISING_TRIAL_COUNT_MAX } from '../base/limits.ts';
+import { PAUSE } from '../kernel/kernel.ts';
 import { BoundedDpor } from './bounded-dpor.ts';
 import { preemptionsOf } from './preemption.ts';
 import type { Schedule } from './program.ts';
@@ -133,6 +135,12 @@ function* variants(blocks: readonly Block[]): Generator<readonly Block[]> {
     const both = { task: block.task, outcomes: [...block.outcomes, ...later.outcomes] };
     yield blocks.with(at, both).toSpliced(next, 1);
     yield blocks.with(next, both).toSpliced(at, 1);
+  }
+  for (const [at, block] of blocks.entries()) {
+    for (const [step, outcome] of block.outcomes.entries()) {
+      if ((outcome & ~PAUSE) === 0) continue;
+      yield blocks.with(at, { ...block, outcomes: block.outcomes.with(step, outcome & PAUSE) });
+    }
   }
   for (let at = 0; at + 1 < blocks.length; at += 1) {
     yield blocks.with(at, blocks[at + 1] as Block).with(at + 1, blocks[at] as Block);

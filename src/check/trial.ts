@@ -24,6 +24,8 @@ export interface Effort {
   readonly switches: number;
   readonly tasks: number;
   readonly steps: number;
+  /** Steps that turn out otherwise than in the first way: faults, signals, choices. */
+  readonly choices: number;
 }
 
 /** An execution that leads to the finding that was looked for. */
@@ -37,7 +39,8 @@ export function isEasier(a: Effort, b: Effort): boolean {
   if (a.preemptions !== b.preemptions) return a.preemptions < b.preemptions;
   if (a.switches !== b.switches) return a.switches < b.switches;
   if (a.tasks !== b.tasks) return a.tasks < b.tasks;
-  return a.steps < b.steps;
+  if (a.steps !== b.steps) return a.steps < b.steps;
+  return a.choices < b.choices;
 }
 
 export function blocksOf({ tasks, outcomes }: Schedule): Block[] {
@@ -140,7 +143,8 @@ class Run {
       const schedule = { tasks: [...this.tasks], outcomes: [...this.outcomes] };
       const { switches, steps } = costOf(schedule);
       const tasks = new Set(schedule.tasks).size;
-      const effort = { preemptions: this.counter.count, switches, tasks, steps };
+      const choices = schedule.outcomes.filter((outcome) => (outcome & ~PAUSE) !== 0).length;
+      const effort = { preemptions: this.counter.count, switches, tasks, steps, choices };
       return { schedule, effort, finding };
     }
     return null;
