@@ -54,6 +54,7 @@ export * from './kernel/srcu.ts';
 export * from './kernel/wait.ts';
 export * from './kernel/completion.ts';
 export * from './kernel/await.ts';
+export * from './kernel/retry.ts';
 export * from './kernel/workqueue.ts';
 export * from './kernel/timer.ts';
 export * from './kernel/kthread.ts';

@@ -322,3 +322,24 @@ export function atomicXchg(counter: Atomic, value: number): Operation<number> {
 export function atomicCmpxchg(counter: Atomic, expected: number, value: number): Operation<number> {
   return cmpxchg(counter, [expected, value]);
 }
+
+const cmpxchgLoop = updater('atomic_cmpxchg loop', {
+  change: (before, change: (value: number) => number | null) => change(before),
+  result: valueBefore,
+});
+
+/**
+ * A loop that reads the counter and tries to store what `change` makes of it, until nobody comes in
+ * between: one step, since rounds that fail change nothing. Returns the value before.
+ *
+ *     do { old = atomic_read(v); } while (!atomic_try_cmpxchg(v, &old, old | FLAG));
+ *
+ * @param change gets the value and returns the new one, or null to leave the loop without storing; it
+ *   must look at nothing else that others change. A write even if nothing is stored.
+ */
+export function atomicCmpxchgLoop(
+  counter: Atomic,
+  change: (value: number) => number | null,
+): Operation<number> {
+  return cmpxchgLoop(counter, change);
+}

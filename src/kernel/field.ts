@@ -301,6 +301,24 @@ export function cmpxchg<S extends StructObject, K extends KeyOf<S>>(
   ) as Operation<S[K]>;
 }
 
+/**
+ * A loop that reads a field and tries to store what `change` makes of it by cmpxchg, until nobody comes
+ * in between: one step, since rounds that fail change nothing. Returns the value before.
+ *
+ * @param change gets the value and returns the new one, or undefined to leave the loop without storing;
+ *   it must look at nothing else that others change. A write even if nothing is stored.
+ */
+export function cmpxchgLoop<S extends StructObject, K extends KeyOf<S>>(
+  object: S,
+  key: K,
+  change: (value: S[K]) => S[K] | undefined,
+): Operation<S[K]> {
+  return exchange(object, key, 'cmpxchg loop', (before) => {
+    const next = change(before as S[K]);
+    return next === undefined ? KEEP : next;
+  }) as Operation<S[K]>;
+}
+
 /** A value as a picture shows it. */
 export function showValue(value: unknown): string {
   if (value === null) return 'NULL';

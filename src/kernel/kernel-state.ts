@@ -64,6 +64,8 @@ export abstract class KernelState {
    * an arena of its own.
    */
   directCursor = 0;
+  /** A loop that was given up: what it would have come to remains unknown. */
+  cut: { readonly what: string; readonly limit: number } | null = null;
   /** Lines that model code printed (`pr_info`). */
   readonly log: string[] = [];
   /** State of the kernel's parts, made anew for each execution; see `perKernel`. */
@@ -89,7 +91,8 @@ export abstract class KernelState {
   protected readonly watches: readonly Watch[];
   /** Those of them that implement the hooks called most. */
   private readonly orderWatches: readonly Watch[];
-  private readonly accessWatches: readonly Watch[];
+  /** Loops that try again are among them while they run. */
+  readonly accessWatches: Watch[];
   private readonly lockWatches: readonly Watch[];
   readonly tracer: Tracer | null;
   private variableCount = 0;
@@ -169,7 +172,18 @@ export abstract class KernelState {
     this.requiredSteps.push(index);
   }
 
+  /** Forgets what the step before was ordered after. (Emptying an empty array would cost something.) */
+  protected forgetOrder(): void {
+    if (this.afterSteps.length > 0) {
+      this.afterSteps.length = 0;
+      this.sinceSteps.length = 0;
+      this.requiredSteps.length = 0;
+    }
+    if (this.plainAccesses.length > 0) this.plainAccesses.length = 0;
+  }
+
   protected notifyOrdered(task: Task): void {
+    if (this.orderWatches.length === 0) return;
     for (const watch of this.orderWatches) watch.onOrdered?.(this.kernel, task, this.afterSteps);
   }
 

@@ -43,6 +43,14 @@ export const PAUSE = 1 << 12;
 
 export type TaskBody = () => Body<unknown>;
 
+/** A condition that a task waits for, or a loop that it is in; see await.ts and retry.ts. */
+export interface Awaited {
+  /** `task` is about to perform `operation`. */
+  before?(task: Task, operation: Operation<unknown>): void;
+  /** A step was taken, by the current task. */
+  poll(): void;
+}
+
 const ARENA_STRIDES = [2 ** 36, 2 ** 30, 2 ** 24, 2 ** 18] as const;
 
 export class Kernel extends KernelState {
@@ -84,10 +92,7 @@ export class Kernel extends KernelState {
     const before = setRunning(this);
     this.currentTask = task;
     this.stepCount += 1;
-    this.afterSteps.length = 0;
-    this.sinceSteps.length = 0;
-    this.requiredSteps.length = 0;
-    this.plainAccesses.length = 0;
+    this.forgetOrder();
     task.lastStep = this.stepCount - 1;
     // An interrupt comes in between all the same: only what turns interrupts off keeps it waiting.
     const since = isInterruptEntry(task) ? -1 : task.cpu.lastReleaseSince;
@@ -97,6 +102,7 @@ export class Kernel extends KernelState {
       this.tracer?.onStep(task, operation, operation.describe(task));
       this.checkText(task);
       this.touchFor(operation, task);
+      if (this.awaited.size > 0) for (const item of this.awaited) item.before?.(task, operation);
       const result = operation.perform(task, outcome & ~PAUSE);
       this.notifyOrdered(task);
       this.tracer?.onResult(task, result);
@@ -119,7 +125,7 @@ export class Kernel extends KernelState {
     const before = setRunning(this);
     const blocked = this.tasks.filter((task) => !task.isDone && task.kind !== 'daemon');
     const hasOops = this.tasks.some((task) => task.isOopsed);
-    if (blocked.length > 0 && !hasOops) {
+    if (blocked.length > 0 && !hasOops && this.cut === null) {
       for (const watch of this.watches) watch.onStuck?.(this, blocked);
     }
     this.currentTask = this.setupTask;
@@ -195,11 +201,8 @@ export class Kernel extends KernelState {
     const task = this.currentTask;
     assert(task.kind === 'setup', 'runNow is for set-up and finally');
     const callee: KernelFunction = { name: 'setup', body: () => body as never, text: null };
-    const wrapper = (function* run(): Body<unknown> {
-      return yield* body;
-    })();
     task.isDone = false;
-    task.frames.push({ callee, generator: wrapper, call: null, text: null, caller: null });
+    task.frames.push({ callee, generator: runBody(body), call: null, text: null, caller: null });
     try {
       this.resume(task, undefined);
       while (task.pending !== null) {
@@ -207,9 +210,7 @@ export class Kernel extends KernelState {
         if (!operation.isEnabled(task)) {
           throw new UsageError('MN208', `set-up would block at ${operation.describe(task)}`);
         }
-        this.afterSteps.length = 0;
-        this.sinceSteps.length = 0;
-        this.requiredSteps.length = 0;
+        this.forgetOrder();
         this.touchFor(operation, task);
         const result = operation.perform(task, 0);
         task.pending = null;
@@ -256,6 +257,7 @@ export class Kernel extends KernelState {
     task.hasStarted = true;
     try {
       if (operation.memory !== null) this.touchFor(operation, task);
+      if (this.awaited.size > 0) for (const item of this.awaited) item.before?.(task, operation);
       const result = operation.perform(task, 0);
       task.pending = null;
       this.resume(task, result);
@@ -335,7 +337,7 @@ export class Kernel extends KernelState {
       if (item instanceof Operation) {
         task.pending = item;
         task.argument = this.madeArgument;
-        if (item.maySleep) this.mightSleep(task, item.describe(task));
+        if (item.maySleep && task.atomicReason() !== null) this.mightSleep(task, item.describe(task));
         return;
       }
       this.enter(task, item as Call<unknown>);
@@ -362,8 +364,8 @@ export class Kernel extends KernelState {
     if (callee.text !== null) this.checkText(task);
   }
 
-  /** Conditions that tasks wait for by asking again and again; looked at after each step. */
-  readonly awaited = new Set<{ poll(): void }>();
+  /** What tasks wait for by asking again and again; looked at before and after each step. */
+  readonly awaited = new Set<Awaited>();
 
   /** Modules that were unloaded; a task must not be found in their text. */
   readonly unloadedModules = new Set<string>();
@@ -460,6 +462,14 @@ export class Kernel extends KernelState {
         `put 'yield*' before it`,
     );
   }
+}
+
+/**
+ * Made once: a generator function made for each execution would keep the whole kernel in memory until
+ * the next full collection.
+ */
+function* runBody(body: { [Symbol.iterator](): Iterator<Step, unknown, unknown> }): Body<unknown> {
+  return yield* body;
 }
 
 /**
