@@ -143,7 +143,7 @@ const actOn = fn(
         return yield* shmemFallocate(file, action.mode, action);
       case 'write':
         return yield* shmemWrite(file, action.bytes, action.offset);
-      case 'read':
+      default:
         return yield* shmemRead(file, action.length, action.offset);
     }
   },

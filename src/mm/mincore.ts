@@ -22,8 +22,8 @@ export const vmMincore = fn(
     const isWhole = isMapped(mm, from, end);
     // Only for what is mapped all through: a length may be anything.
     const out = new Uint8Array(isWhole ? (end - from) / PAGE_SIZE : 0);
-    let at = from;
-    while (isWhole && at < end) {
+    let at = isWhole ? from : end;
+    while (at < end) {
       const vma = vmaLookup(mm, at)!;
       const until = Math.min(vma.vmEnd, end);
       yield* mincoreRange(vma, at, until, { bytes: out, at: (at - from) / PAGE_SIZE });

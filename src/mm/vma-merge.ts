@@ -98,7 +98,8 @@ export const vmaMergeNewRange = fn(function* vmaMergeNewRange(
   const target = left ?? right;
   if (target === null) return null;
   // What it takes in is the right neighbour, or the pages that mremap is going to move.
-  const faulted = left !== null && right?.anonVma != null ? right : proposal.source;
+  const isRightFaulted = left !== null && right !== null && right.anonVma !== null;
+  const faulted = isRightFaulted ? right : proposal.source;
   if ((yield* dupAnonVma(target, faulted)) !== 0) return null;
   yield* changeVmas(mm, {
     main: {
