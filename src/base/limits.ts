@@ -32,3 +32,5 @@ export const DIRECT_STEPS_MAX = 1_000_000;
 export const MINIMISING_EXECUTION_COUNT_MAX = 2000;
 /** Variants of one counterexample that are tried to make it easier to follow. */
 export const MINIMISING_TRIAL_COUNT_MAX = 400;
+/** Preemptions up to which bounds are searched before the whole, unless `--preemptions` says otherwise. */
+export const BOUNDS_FIRST_MAX = 2;

@@ -18,22 +18,17 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { allDetectors } from './detector/index.ts';
 import type { ExploreProgress } from './estimate.ts';
 import type { Explorer } from './exploration.ts';
-import { makeExplorer, type MadeExplorer } from './make-explorer.ts';
+import { boundPlanOf, makeExplorer, type BoundWishes, type MadeExplorer } from './make-explorer.ts';
+import { minimise, type Minimal } from './minimise.ts';
 import type { Program, Schedule } from './program.ts';
 import type { Bound, GoalResult, Suspicion, VariantResult, Violation } from './result.ts';
 import type { SamplingPlan } from './sampler/sampling.ts';
-import {
-  goalName,
-  programOf,
-  type Expectation,
-  type Scenario,
-  type Variant,
-  type Verdict,
-} from './scenario.ts';
-import { identityOf, shorten, type Bench, type Counterexample } from './shorten.ts';
+import { goalName, programOf, type Scenario, type Variant } from './scenario.ts';
+import { identityOf, repeatLocking, shorten, type Bench, type Counterexample } from './shorten.ts';
 import type { Execution, ExploreResult } from './source-dpor.ts';
+import { isAsExpected, isCovered, verdictOf } from './verdict.ts';
 
-export interface CheckOptions {
+export interface CheckOptions extends BoundWishes {
   /** Stop at the first violation. */
   readonly bail?: boolean;
   /** Stop after so many executions, abandoned ones included. */
@@ -67,7 +62,11 @@ export function checkVariant<K extends Kernel, S>(
   options: CheckOptions = {},
 ): VariantResult {
   const variant = variantOf(scenario, variantName);
-  const search = new Search(() => programOf(scenario, variantName), options);
+  const preemptions = options.preemptions ?? variant.preemptions ?? scenario.preemptions;
+  const search = new Search(() => programOf(scenario, variantName), {
+    ...options,
+    ...(preemptions === undefined ? {} : { preemptions }),
+  });
   const explored = search.run();
   const goals = (scenario.goals ?? []).map((goal): GoalResult => {
     const name = goalName(goal);
@@ -129,6 +128,9 @@ class Search {
   private detectors = allDetectors();
   private readonly visibleMemory = new Set<string>();
   private readonly collected = new Map<string, Collected>();
+  private minimal: readonly Minimal[] = [];
+  /** Whether the present search has found anything. */
+  private hasFound = false;
   private isStarting = false;
   private made: MadeExplorer | null = null;
   private readonly progress = {
@@ -155,6 +157,7 @@ class Search {
     const { sampling } = this.options;
     for (;;) {
       const result = this.search();
+      this.collectUnfinished();
       const hidden = this.detectors
         .flatMap((detector) => [...(detector.unorderedMemory ?? [])])
         .filter((name) => !this.visibleMemory.has(name));
@@ -162,12 +165,32 @@ class Search {
         if (sampling !== undefined) {
           this.bound ??= { kind: 'samples', limit: sampling.samples, isRequested: true };
         }
+        const limit = result.isComplete ? null : (this.made?.boundReached() ?? null);
+        if (limit !== null) this.bound ??= { kind: 'preemptions', limit, isRequested: true };
+        this.minimise();
         return result;
       }
       for (const name of hidden) this.visibleMemory.add(name);
       this.detectors = allDetectors();
       this.progress.executions = 0;
     }
+  }
+
+  /** Makes what was found as easy to follow as it can be. */
+  private minimise(): void {
+    const { visibleMemory, options } = this;
+    const all = [...this.collected.values()].map(({ best }) => best);
+    const leastPreemptions = options.shortest === true ? (this.made?.boundReached() ?? 0) : 0;
+    this.minimal = minimise(
+      all.filter(({ finding }) => !isCovered(finding, all)),
+      this.bench,
+      {
+        visibleMemory,
+        leastPreemptions,
+        // Whoever has interrupted the search does not want another one.
+        ...(this.bound?.kind === 'interrupted' ? { executionCountMax: 0 } : {}),
+      },
+    );
   }
 
   private search(): ExploreResult {
@@ -178,7 +201,7 @@ class Search {
     }
     try {
       const result = explorer.run();
-      if (!result.isComplete && sampling === undefined) {
+      if (!result.isComplete && sampling === undefined && this.made?.boundReached() === null) {
         this.bound ??= { kind: 'executions', limit: executionCountMax ?? 0, isRequested: true };
       }
       return result;
@@ -197,7 +220,9 @@ class Search {
       ...(stepCountMax === undefined ? {} : { stepCountMax }),
       ...(onStep === undefined ? {} : { onStep }),
     };
-    this.made = makeExplorer(this.program, options, sampling);
+    this.hasFound = false;
+    const plan = boundPlanOf(this.options, () => this.hasFound);
+    this.made = makeExplorer(this.program, options, sampling ?? plan);
     return this.made.explorer;
   }
 
@@ -205,28 +230,34 @@ class Search {
   extras(
     violations: readonly Violation[],
     goals: readonly GoalResult[],
-  ): Pick<VariantResult, 'sampling' | 'example'> {
+  ): Pick<VariantResult, 'sampling' | 'example' | 'rounds'> {
     const { example } = this;
     const sampling = this.made?.figures() ?? null;
+    const rounds = this.made?.rounds() ?? [];
     const isInVain = violations.length === 0 && goals.some((goal) => !goal.reached);
     return {
       ...(sampling === null ? {} : { sampling }),
+      ...(rounds.length === 0 ? {} : { rounds }),
       ...(isInVain && example !== null ? { example: example.schedule } : {}),
     };
   }
 
   /** The distinct ones, the easiest to follow first. */
   violations(): Violation[] {
-    const all = [...this.collected.values()].map(({ best }) => best);
-    const found = all.filter(({ finding }) => !isCovered(finding, all));
-    found.sort((a, b) => a.cost.switches - b.cost.switches || a.cost.steps - b.cost.steps);
-    return found.map(({ finding, schedule }) => ({
+    const found = this.minimal.toSorted(
+      ({ counterexample: { cost: a }, ...one }, { counterexample: { cost: b }, ...other }) =>
+        one.preemptions - other.preemptions || a.switches - b.switches || a.steps - b.steps,
+    );
+    return found.map(({ counterexample: { finding, schedule, cost }, preemptions, isFewest }) => ({
       kind: finding.kind,
       object: finding.object,
       message: finding.message,
       invariant: finding.invariant,
       places: finding.places,
       schedule,
+      preemptions,
+      isFewest,
+      switches: cost.switches,
     }));
   }
 
@@ -253,6 +284,7 @@ class Search {
     const { kernel } = run;
     this.progress.executions += 1;
     this.progress.depth = kernel.stepCount;
+    this.hasFound ||= kernel.findings.length > 0;
     for (const goal of kernel.goals) this.goals.add(goal);
     if (kernel.goals.size > (this.example?.goals ?? -1)) {
       this.example = { goals: kernel.goals.size, schedule: run.schedule };
@@ -271,6 +303,16 @@ class Search {
     this.progress.violations = this.collected.size;
     this.bound = this.options.boundReached?.(this.progress) ?? null;
     return this.bound !== null;
+  }
+
+  /** What was found in runs that were then abandoned, and is said only once. */
+  private collectUnfinished(): void {
+    for (const { finding, schedule } of this.detectors.flatMap((one) => one.unfinished ?? [])) {
+      const identity = identityOf(finding);
+      if (this.collected.has(identity)) continue;
+      const best = repeatLocking(schedule, finding, this.bench);
+      if (best !== null) this.collected.set(identity, { best, attempts: 1 });
+    }
   }
 
   private collect(identity: string, finding: Finding, run: Execution): void {
@@ -306,70 +348,5 @@ function cannotBeRepeated(finding: Finding): UsageError {
     `a violation was found (${finding.message}), but the same schedule did not lead to it again. ` +
       'Something keeps state between executions: a variable of the module that set-up does not ' +
       'make anew, the clock, or a random number.',
-  );
-}
-
-/**
- * Whether another violation tells the same and more: a possible deadlock that does happen, or one of
- * locks that are a cycle without the others. Which of them was found first does not matter.
- */
-function isCovered({ kind, locking }: Finding, all: readonly Counterexample[]): boolean {
-  if (locking === null) return false;
-  const { chain, resources } = locking;
-  return all.some(({ finding: other }) => {
-    if (other.kind === 'deadlock') return isSubset(other.object.split(', '), resources);
-    if (kind !== 'lock-order' || other.kind !== kind || other.locking === null) return false;
-    const smaller = other.locking.chain;
-    return smaller.length > 1 && smaller.length < chain.length && isSubset(smaller, chain);
-  });
-}
-
-function isSubset(some: readonly string[], all: readonly string[]): boolean {
-  return some.every((item) => all.includes(item));
-}
-
-// ---- the verdict ------------------------------------------------------------------------------
-
-function verdictOf(
-  violations: readonly Violation[],
-  complete: boolean,
-  goals: readonly GoalResult[],
-): Verdict {
-  if (violations.length > 0) return 'violation';
-  if (!complete) return 'bounded';
-  return goals.every((goal) => goal.reached) ? 'clean' : 'vacuous';
-}
-
-function isAsExpected(
-  variant: Variant,
-  verdict: Verdict,
-  violations: readonly Violation[],
-): boolean {
-  const { expect } = variant;
-  // Without expectations a goal that was never reached still means that nothing was shown.
-  if (expect === undefined) return verdict === 'clean' || verdict === 'bounded';
-  if (verdict !== expect.verdict) return false;
-  if (verdict !== 'violation') return true;
-  const isExpected = (violation: Violation): boolean => fits(expect, violation);
-  return (
-    violations.some(isExpected) &&
-    violations.every((violation) => isExpected(violation) || isKnown(variant, violation))
-  );
-}
-
-function fits(expect: Expectation, violation: Violation): boolean {
-  return (
-    (expect.kind ?? violation.kind) === violation.kind &&
-    (expect.object ?? violation.object) === violation.object &&
-    (expect.invariant ?? violation.invariant) === violation.invariant
-  );
-}
-
-function isKnown(variant: Variant, violation: Violation): boolean {
-  return (variant.alsoKnown ?? []).some(
-    (known) =>
-      typeof known !== 'string' &&
-      known.kind === violation.kind &&
-      (known.object ?? violation.object) === violation.object,
   );
 }

@@ -13,6 +13,8 @@ export interface BoundPlan {
   readonly to: number;
   /** Asked after each search: true if no larger bound is wanted. */
   readonly isEnough: () => boolean;
+  /** True if the whole is to be searched after the last bound, if that has left something out. */
+  readonly thenWhole: boolean;
 }
 
 /** A search with one bound. */
@@ -24,46 +26,56 @@ export interface BoundRound {
 }
 
 export class IterativeBound implements Explorer {
-  /** The searches so far, the present one last. */
+  /** The searches with a bound that are over. */
   readonly rounds: BoundRound[] = [];
+  /** The bound that ended the search: all within it was explored, and there is more. Null if none did. */
+  reached: number | null = null;
   private readonly program: Program;
   private readonly plan: BoundPlan;
   private readonly options: ExploreOptions;
-  private explorer: BoundedDpor;
+  private readonly makeWhole: (options: ExploreOptions) => Explorer;
+  private explorer: Explorer;
   private executions = 0;
+  private blocked = 0;
   private steps = 0;
 
-  constructor(program: Program, plan: BoundPlan, options: ExploreOptions = {}) {
+  /** @param makeWhole the explorer for what no bound limits. */
+  constructor(
+    program: Program,
+    plan: BoundPlan,
+    makeWhole: (options: ExploreOptions) => Explorer,
+    options: ExploreOptions = {},
+  ) {
     this.program = program;
     this.plan = plan;
     this.options = options;
+    this.makeWhole = makeWhole;
     this.explorer = new BoundedDpor(program, plan.from, options);
   }
 
   /** `isComplete` says that nothing was left out, whatever the number of preemptions. */
   run(): ExploreResult {
-    for (let bound = this.plan.from; ; bound += 1) {
-      this.explorer = new BoundedDpor(this.program, bound, this.left());
-      const { executions, steps, isComplete, wasCut } = this.explorer.run();
-      this.executions += executions;
-      this.steps += steps;
+    const { from, to, isEnough, thenWhole } = this.plan;
+    for (let bound = from; bound <= to; bound += 1) {
+      const explorer = new BoundedDpor(this.program, bound, this.left());
+      this.explorer = explorer;
+      const { executions, isComplete, wasCut } = this.add(explorer.run());
       this.rounds.push({ preemptions: bound, executions, isComplete });
-      const isLast = !isComplete || !wasCut || bound >= this.plan.to || this.plan.isEnough();
-      if (isLast) return this.total(isComplete && !wasCut);
+      if (!isComplete || !wasCut) return this.total(isComplete);
+      if (isEnough() || (bound === to && !thenWhole)) {
+        this.reached = bound;
+        return this.total(false);
+      }
     }
-  }
-
-  /** The bound that ended the search: all within it was explored, and there is more. Null if none did. */
-  get reached(): number | null {
-    const last = this.rounds.at(-1);
-    return last?.isComplete === true ? last.preemptions : null;
+    this.explorer = this.makeWhole(this.left());
+    return this.total(this.add(this.explorer.run()).isComplete);
   }
 
   result(isComplete: boolean): ExploreResult {
     const present = this.explorer.result(isComplete);
     return {
       executions: this.executions + present.executions,
-      blocked: 0,
+      blocked: this.blocked + present.blocked,
       steps: this.steps + present.steps,
       isComplete,
     };
@@ -73,13 +85,22 @@ export class IterativeBound implements Explorer {
     return this.explorer.schedule;
   }
 
+  private add<T extends ExploreResult>(result: T): T {
+    this.executions += result.executions;
+    this.blocked += result.blocked;
+    this.steps += result.steps;
+    return result;
+  }
+
   private total(isComplete: boolean): ExploreResult {
-    return { executions: this.executions, blocked: 0, steps: this.steps, isComplete };
+    const { executions, blocked, steps } = this;
+    return { executions, blocked, steps, isComplete };
   }
 
   private left(): ExploreOptions {
     const { executionCountMax } = this.options;
     if (executionCountMax === undefined) return this.options;
-    return { ...this.options, executionCountMax: Math.max(1, executionCountMax - this.executions) };
+    const done = this.executions + this.blocked;
+    return { ...this.options, executionCountMax: Math.max(1, executionCountMax - done) };
   }
 }

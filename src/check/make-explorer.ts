@@ -1,6 +1,8 @@
 /** The explorer for a search, and what can be asked of it whichever it is. */
+import { BOUNDS_FIRST_MAX } from '../base/limits.ts';
 import { RemainingEstimate, type Band } from './estimate.ts';
 import type { Explorer, ExploreOptions } from './exploration.ts';
+import { IterativeBound, type BoundPlan, type BoundRound } from './iterative-bound.ts';
 import type { Program } from './program.ts';
 import type { SamplingFigures } from './result.ts';
 import { Sampling, type SamplingPlan } from './sampler/sampling.ts';
@@ -12,17 +14,69 @@ export interface MadeExplorer {
   readonly remaining: (executions: number) => Band;
   /** The figures of a sampling so far; null if it is none. */
   readonly figures: () => SamplingFigures | null;
+  /** The searches with a bound on preemptions that are over. */
+  readonly rounds: () => readonly BoundRound[];
+  /** The preemptions up to which everything was explored, if there is more; null otherwise. */
+  readonly boundReached: () => number | null;
 }
 
-/** @param plan how to sample; undefined for one execution of each class of interleavings. */
+/** What may be asked of a search about preemptions; see preemption.ts. */
+export interface BoundWishes {
+  /** Explore only executions with at most so many preemptions. */
+  readonly preemptions?: number;
+  /**
+   * Search with no preemption, with one, with two, …, and stop where something is found: it then has
+   * the fewest preemptions there are.
+   */
+  readonly shortest?: boolean;
+  /** Search with few preemptions first, and then the whole. */
+  readonly boundsFirst?: boolean;
+}
+
+/**
+ * Which bounds are to be searched; undefined for none.
+ *
+ * @param hasFound whether the search that is made of them has found anything.
+ */
+export function boundPlanOf(wishes: BoundWishes, hasFound: () => boolean): BoundPlan | undefined {
+  const { preemptions, shortest = false, boundsFirst = false } = wishes;
+  if (shortest) {
+    return { from: 0, to: preemptions ?? Infinity, isEnough: hasFound, thenWhole: false };
+  }
+  if (boundsFirst) {
+    const to = preemptions ?? BOUNDS_FIRST_MAX;
+    return { from: 0, to, isEnough: () => false, thenWhole: true };
+  }
+  if (preemptions === undefined) return undefined;
+  return { from: preemptions, to: preemptions, isEnough: () => false, thenWhole: false };
+}
+
+/**
+ * @param plan how to sample, or which bounds to search; undefined for one execution of each class of
+ *   interleavings.
+ */
 export function makeExplorer(
   program: Program,
   options: ExploreOptions,
-  plan: SamplingPlan | undefined,
+  plan: SamplingPlan | BoundPlan | undefined,
 ): MadeExplorer {
+  const unbounded = { figures: () => null, rounds: () => [], boundReached: () => null };
+  if (plan !== undefined && 'from' in plan) {
+    const makeWhole = (left: ExploreOptions): Explorer => new SourceDpor(program, left);
+    const explorer = new IterativeBound(program, plan, makeWhole, options);
+    return {
+      ...unbounded,
+      explorer,
+      // Nothing is known of how many there are within a bound.
+      remaining: () => ({ low: 0, high: Infinity }),
+      rounds: () => explorer.rounds,
+      boundReached: () => explorer.reached,
+    };
+  }
   if (plan !== undefined) {
     const explorer = new Sampling(program, plan, options);
     return {
+      ...unbounded,
       explorer,
       remaining: () => ({ low: explorer.left, high: explorer.left }),
       figures: () => explorer.figures(),
@@ -32,6 +86,7 @@ export function makeExplorer(
   const estimate = new RemainingEstimate();
   const counts = { length: 0, done: [], pending: [] };
   return {
+    ...unbounded,
     explorer,
     remaining: (executions) => {
       explorer.branchCounts(counts);
@@ -39,6 +94,5 @@ export function makeExplorer(
       const most = (options.executionCountMax ?? Infinity) - executions;
       return { low: Math.min(low, most), high: Math.min(high, most) };
     },
-    figures: () => null,
   };
 }

@@ -14,7 +14,13 @@ import { PAUSE } from '../kernel/kernel.ts';
 import { BoundedDpor } from './bounded-dpor.ts';
 import { preemptionsOf } from './preemption.ts';
 import type { Schedule } from './program.ts';
-import { identityOf, withoutIdlePauses, type Bench, type Counterexample } from './shorten.ts';
+import {
+  identityOf,
+  shorten,
+  withoutIdlePauses,
+  type Bench,
+  type Counterexample,
+} from './shorten.ts';
 import { blocksOf, isEasier, tryBlocks, type Block, type Trial } from './trial.ts';
 
 export interface Minimal {
@@ -65,7 +71,19 @@ class Item {
     this.isFewest = this.best !== null && this.best.effort.preemptions <= leastPreemptions;
   }
 
+  /**
+   * Runs the blocks. What a task that does not come again would have done besides is left out, but it
+   * may well go on first: leaving it then preempts nobody, if the finding comes out all the same.
+   */
   attempt(blocks: readonly Block[]): Trial | null {
+    const trial = this.run(blocks);
+    if (trial === null || trial.effort.preemptions === 0) return trial;
+    const longer = this.run(extended(blocksOf(trial.schedule), this.stepCountMax));
+    if (longer === null || longer.effort.preemptions >= trial.effort.preemptions) return trial;
+    return { ...trial, effort: { ...trial.effort, preemptions: longer.effort.preemptions } };
+  }
+
+  private run(blocks: readonly Block[]): Trial | null {
     return tryBlocks(this.bench, blocks, this.original.finding, this.stepCountMax);
   }
 
@@ -120,6 +138,15 @@ class Item {
     const again = this.attempt(blocksOf(schedule));
     return again === null || isEasier(trial.effort, again.effort) ? trial : again;
   }
+}
+
+/** The same, but each task goes on after its last turn for as long as it can. */
+function extended(blocks: readonly Block[], stepCountMax: number): Block[] {
+  const rest = Array.from({ length: stepCountMax }, () => 0);
+  return blocks.map(({ task, outcomes }, at) => {
+    const isLast = blocks.findLastIndex((other) => other.task === task) === at;
+    return isLast ? { task, outcomes: [...outcomes, ...rest] } : { task, outcomes };
+  });
 }
 
 /** Everything one change away. What saves most comes first. */
@@ -179,24 +206,26 @@ function searchFewer(items: readonly Item[], bench: Bench, options: MinimiseOpti
         sought.set(item.identity, item);
     }
     if (sought.size === 0) return;
-    const found: [Item, Schedule][] = [];
+    const found: [Item, readonly Schedule[]][] = [];
     const { executions, isComplete } = new BoundedDpor(bench.program, bound, {
       watches: bench.watches,
       executionCountMax: left,
       ...(visibleMemory === undefined || visibleMemory.size === 0 ? {} : { visibleMemory }),
-      onExecution({ kernel, schedule }) {
-        for (const finding of kernel.findings) {
+      onExecution(run) {
+        for (const finding of run.kernel.findings) {
           const item = sought.get(identityOf(finding));
           if (item === undefined) continue;
           sought.delete(item.identity);
-          found.push([item, schedule]);
+          const { schedule } = run;
+          const short = shorten(run, finding, bench);
+          found.push([item, short === null ? [schedule] : [schedule, short.schedule]]);
         }
         return sought.size === 0;
       },
     }).run();
     left -= executions;
-    for (const [item, schedule] of found) {
-      item.offer(schedule);
+    for (const [item, schedules] of found) {
+      for (const schedule of schedules) item.offer(schedule);
       item.isFewest = item.best?.effort.preemptions === bound;
     }
     if (!isComplete && sought.size > 0) return;

@@ -1,5 +1,6 @@
 /** What checking a variant of a scenario yields, before anybody draws it. */
 import type { FindingKind } from '../kernel/finding.ts';
+import type { BoundRound } from './iterative-bound.ts';
 import type { Schedule } from './program.ts';
 import type { SamplerName } from './sampler/sampler.ts';
 import type { Expectation, Verdict } from './scenario.ts';
@@ -13,6 +14,12 @@ export interface Violation {
   readonly places: readonly [string, string];
   /** The shortest schedule found that ends in it; replaying it yields this violation. */
   readonly schedule: Schedule;
+  /** Preemptions in it, as preemption.ts defines them. */
+  readonly preemptions: number;
+  /** True if no execution with fewer of them has this violation. */
+  readonly isFewest: boolean;
+  /** Changes from one task to another. */
+  readonly switches: number;
 }
 
 /** Something that may be a violation and has not been seen to happen. Does not change the verdict. */
@@ -30,7 +37,8 @@ export interface GoalResult {
 
 /**
  * A bound that ended the search. `isRequested` tells a bound that was asked for from a limit. The
- * limit of `samples` is how many were asked for; that of `interrupted`, how many executions there were
+ * limit of `samples` is how many were asked for; that of `preemptions`, up to how many everything was
+ * explored; that of `interrupted`, how many executions there were
  * when somebody stopped it.
  */
 export interface Bound {
@@ -39,7 +47,9 @@ export interface Bound {
     | 'time'
     | 'memory'
     | 'steps'
+    | 'rounds'
     | 'first-violation'
+    | 'preemptions'
     | 'samples'
     | 'interrupted';
   readonly limit: number;
@@ -83,6 +93,8 @@ export interface VariantResult {
   readonly suspicions: readonly Suspicion[];
   /** Left out if the search was no sampling. */
   readonly sampling?: SamplingFigures;
+  /** The searches with a bound on preemptions, where there were any. */
+  readonly rounds?: readonly BoundRound[];
   /**
    * An execution to look at, where no violation was found and some goal was not reached: the one that
    * reached most of them.

@@ -41,6 +41,8 @@ export interface Variant {
   readonly alsoKnown?: readonly (string | KnownViolation)[];
   /** One line for `list`. */
   readonly about?: string;
+  /** As that of the scenario, for this variant. */
+  readonly preemptions?: number;
 }
 
 export interface TaskDefinition<S> {
@@ -68,6 +70,8 @@ export interface ScenarioDefinition<K extends Kernel, S> {
   readonly variants: Readonly<Record<string, Variant>>;
   /** How many faults of each kind one execution may suffer. */
   readonly faults?: Partial<Budget>;
+  /** Explore only executions with at most so many preemptions; without it, all. */
+  readonly preemptions?: number;
   /** Builds the state. Runs first in each execution, not interleaved. */
   setup(kernel: K, variant: string): S;
   readonly tasks: Readonly<Record<string, TaskDefinition<S>>>;

@@ -4,6 +4,7 @@
  *
  * `schemaVersion` grows when a field changes its meaning or goes away, not when one is added.
  */
+import type { BoundRound } from '../check/iterative-bound.ts';
 import type { Bound, GoalResult, SamplingFigures, VariantResult } from '../check/result.ts';
 import type { Expectation, Verdict } from '../check/scenario.ts';
 import type { RecordedFrame, RecordedLocking, RecordedStep } from '../trace/recording.ts';
@@ -39,6 +40,8 @@ export interface JsonResult {
   readonly steps: number;
   /** If the executions were drawn at random. */
   readonly sampling?: JsonSampling;
+  /** Searches with at most so many preemptions; absent if there were none. */
+  readonly rounds?: readonly JsonRound[];
   readonly violations: readonly JsonViolation[];
   /**
    * The token of an execution to look at, where no violation was found and not every goal was reached.
@@ -64,11 +67,22 @@ export interface JsonSampling {
   readonly stepCountMax: number;
 }
 
+export interface JsonRound {
+  readonly preemptions: number;
+  readonly executions: number;
+  readonly complete: boolean;
+}
+
 export interface JsonViolation {
   readonly kind: string;
   readonly object: string;
   readonly message: string;
   readonly invariant?: string;
+  /** Preemptions in the schedule, and whether no execution with fewer has the violation. */
+  readonly preemptions: number;
+  readonly fewestPreemptions: boolean;
+  /** Changes from one task to another in the schedule. */
+  readonly switches: number;
   readonly token: string;
   /** What lockdep says, in its findings only. */
   readonly locking?: JsonLocking;
@@ -144,6 +158,7 @@ function jsonResult({ result, shown, exampleToken }: CheckedVariant): JsonResult
     blocked: result.blocked,
     steps: result.steps,
     ...(sampling === undefined ? {} : { sampling: jsonSampling(sampling) }),
+    ...(result.rounds === undefined ? {} : { rounds: result.rounds.map(jsonRound) }),
     violations: shown.map((item) => jsonViolation(item)),
     ...(exampleToken === undefined ? {} : { example: exampleToken }),
   };
@@ -164,6 +179,10 @@ function jsonSampling(figures: SamplingFigures): JsonSampling {
   };
 }
 
+function jsonRound({ preemptions, executions, isComplete }: BoundRound): JsonRound {
+  return { preemptions, executions, complete: isComplete };
+}
+
 function jsonExpectation({ verdict, kind, object, invariant }: Expectation): Expectation {
   return {
     verdict,
@@ -179,6 +198,9 @@ function jsonViolation({ violation, recording, token }: ShownViolation): JsonVio
     object: violation.object,
     message: violation.message,
     ...(violation.invariant === null ? {} : { invariant: violation.invariant }),
+    preemptions: violation.preemptions,
+    fewestPreemptions: violation.isFewest,
+    switches: violation.switches,
     token,
     ...jsonLocking(findingOf(recording, violation).locking),
     schedule: recording.steps.map((step) => jsonStep(step)),

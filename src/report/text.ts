@@ -1,5 +1,6 @@
 /** The result of checking one variant, for people. */
 import { assert, unreachable } from '../base/assert.ts';
+import type { BoundRound } from '../check/iterative-bound.ts';
 import type { Bound, VariantResult, Violation } from '../check/result.ts';
 import type { Expectation } from '../check/scenario.ts';
 import { identityOf } from '../check/shorten.ts';
@@ -74,8 +75,18 @@ export function describeViolation(
     '',
     ...story(recording, finding, { width, style }),
     '',
+    effortText(violation),
     `replay: npx mmulab replay ${token}`,
   ];
+}
+
+/** What it takes: `needs 2 preemptions; shown with 3 changes between tasks`. */
+function effortText({ preemptions, isFewest, switches }: Violation): string {
+  const count = preemptions === 0 ? 'no preemption' : plural(preemptions, 'preemption');
+  const changes = switches === 0 ? 'no change' : plural(switches, 'change');
+  return isFewest
+    ? `needs ${count}; shown with ${changes} between tasks`
+    : `shown with ${count} and ${changes} between tasks; whether fewer would do was not searched to the end`;
 }
 
 /** The finding of the recording that is the violation. */
@@ -115,7 +126,7 @@ export function verdictText(result: VariantResult): string {
       return `${length === 1 ? 'violation' : `${length} violations`}: ${titles.join('; ')}`;
     }
     case 'clean':
-      return `no violation in ${count}, one for each class of equivalent interleavings — complete`;
+      return `no violation in ${count}, ${extentText(result)} — complete`;
     case 'bounded':
       return `bounded: no violation in ${count}, but ${boundText(result.bound)}`;
     case 'vacuous':
@@ -151,6 +162,21 @@ function expectedText(expected: Expectation): string {
   return `${expectedVerdict}: ${titleOf({ kind, object: object ?? '' })}${breach}`;
 }
 
+/** Searches with a bound may execute a class more than once. */
+function extentText({ rounds }: VariantResult): string {
+  const which = rounds === undefined ? 'one' : 'one or more';
+  return `${which} for each class of equivalent interleavings`;
+}
+
+/** `by preemptions allowed: 0: 2 executions, 1: 14, 2: 31 (not all)`. */
+function roundsText(rounds: readonly BoundRound[]): string {
+  const parts = rounds.map(({ preemptions, executions, isComplete }, at) => {
+    const count = at === 0 ? plural(executions, 'execution') : thousands(executions);
+    return `${preemptions}: ${count}${isComplete ? '' : ' (not all)'}`;
+  });
+  return `by preemptions allowed: ${parts.join(', ')}`;
+}
+
 function boundText(bound: Bound | null): string {
   if (bound === null) return 'the search did not end';
   const asked = bound.isRequested ? ', as asked' : '';
@@ -163,8 +189,14 @@ function boundText(bound: Bound | null): string {
       return `the search ended at ${thousands(bound.limit)} MiB of memory${asked}`;
     case 'steps':
       return `the search ended at an execution of ${plural(bound.limit, 'step')}${asked}`;
+    case 'rounds':
+      return `a loop was given up after ${plural(bound.limit, 'round')}`;
     case 'first-violation':
       return `the search ended at the first violation${asked}`;
+    case 'preemptions':
+      return bound.limit === 0
+        ? `executions with a preemption were left out${asked}`
+        : `executions with more than ${plural(bound.limit, 'preemption')} were left out${asked}`;
     case 'samples':
       return `the executions were drawn at random${asked}`;
     case 'interrupted':
@@ -180,10 +212,11 @@ function summary(result: VariantResult, style: Style, width: number): string[] {
   const lines: string[] = [];
   if (result.verdict === 'violation') {
     const extent = result.complete
-      ? 'one for each class of equivalent interleavings — complete'
+      ? `${extentText(result)} — complete`
       : `bounded: ${boundText(result.bound)}`;
     lines.push(`${plural(result.executions, 'execution')}, ${extent}`);
   }
+  if (result.rounds !== undefined) lines.push(roundsText(result.rounds));
   if (result.sampling !== undefined) lines.push(...describeSampling(result.sampling, result));
   const repeated =
     result.blocked === 0
