@@ -2,6 +2,8 @@
  * The one table of commands, arguments and options: the parser, `--help` and the docs come from it.
  * A command's code is loaded when it is called, so that the others cost nothing.
  */
+import { PCT_DEPTH_DEFAULT, SAMPLE_COUNT_DEFAULT } from '../base/limits.ts';
+import { SAMPLER_NAMES, type SamplerName } from '../check/sampler/sampler.ts';
 import { EXIT_CODE_TABLE } from './exit-code.ts';
 
 export interface OptionDefinition {
@@ -35,6 +37,20 @@ function count(text: string): number {
   return value;
 }
 
+function seed(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) {
+    throw new Error('expected a whole number');
+  }
+  return value;
+}
+
+function sampler(text: string): SamplerName {
+  const found = SAMPLER_NAMES.find((name) => name === text);
+  if (found === undefined) throw new Error(`expected one of ${SAMPLER_NAMES.join(', ')}`);
+  return found;
+}
+
 function seconds(text: string): number {
   const value = Number(text.replace(/s$/, ''));
   if (!Number.isFinite(value) || value <= 0) throw new Error('expected seconds, like 30');
@@ -64,6 +80,23 @@ export const COMMANDS: readonly CommandDefinition[] = [
       { flags: '--max-executions <n>', about: 'stop after n executions', parse: count },
       { flags: '--max-steps <n>', about: 'stop at an execution of n steps', parse: count },
       { flags: '--timeout <seconds>', about: 'stop after so many seconds', parse: seconds },
+      {
+        flags: '--sample <how>',
+        about: `draw executions at random: ${SAMPLER_NAMES.join(', ')}`,
+        parse: sampler,
+      },
+      {
+        flags: '--samples <n>',
+        about: `how many to draw (default: ${SAMPLE_COUNT_DEFAULT})`,
+        parse: count,
+      },
+      { flags: '--seed <n>', about: 'draw others (default: 1)', parse: seed },
+      {
+        flags: '--depth <n>',
+        about: `depth of the bugs that pct looks for (default: ${PCT_DEPTH_DEFAULT})`,
+        parse: count,
+      },
+      { flags: '--progress', about: 'tell how far it has come where stderr is no terminal, too' },
     ],
     load: async () => (await import('./command/check.ts')).check,
   },

@@ -6,6 +6,7 @@ export const EXIT_FINDING = 1;
 export const EXIT_USAGE = 2;
 export const EXIT_LIMIT = 3;
 export const EXIT_INTERNAL = 70;
+export const EXIT_OUTPUT = 74;
 export const EXIT_SIGINT = 130;
 export const EXIT_SIGTERM = 143;
 
@@ -15,8 +16,9 @@ export const EXIT_CODE_TABLE = `Exit codes:
   2    the command line, a file or a token cannot be used
   3    a limit that nobody asked for ended the search, and nothing was found until then
   70   mmulab itself failed
-  130  interrupted (SIGINT)
-  143  terminated (SIGTERM)`;
+  74   the result could not be written
+  130  interrupted (SIGINT, Ctrl-C); what was found until then is printed
+  143  terminated (SIGTERM); likewise`;
 
 /** From what matters most to what matters least, when several things are checked. */
 const PRECEDENCE = [

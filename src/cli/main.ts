@@ -3,9 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { EXIT_INTERNAL, EXIT_USAGE } from './exit-code.ts';
 import { errorText, internalErrorText, isUsageError } from './error-text.ts';
-import { ignoreClosedPipes, writeNote } from './output.ts';
+import { handleFailedWrites, writeNote } from './output.ts';
 
-ignoreClosedPipes();
+handleFailedWrites();
 try {
   const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
   const { version } = JSON.parse(manifest) as { version: string };

@@ -7,6 +7,7 @@ import { findNamedScenario, findVariant } from './find-scenario.ts';
 import { loadScenarios } from './load-file.ts';
 import { suggestion } from './nearest.ts';
 import { displayPath } from './place.ts';
+import { IN_FILE } from './token-name.ts';
 import { VERSION } from './version.ts';
 
 export interface Opened {
@@ -15,14 +16,6 @@ export interface Opened {
   readonly schedule: Schedule;
   /** Where the scenario is defined, or null for one of the catalogue. */
   readonly file: string | null;
-}
-
-/** `file:drivers/gru.ts#gru-open`. */
-const IN_FILE = /^file:(.*)#(.*)$/s;
-
-/** How tokens name a scenario. */
-export function tokenScenario(name: string, file: string | null): string {
-  return file === null ? name : `file:${file}#${name}`;
 }
 
 /**

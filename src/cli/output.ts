@@ -1,10 +1,11 @@
 /**
  * Writing to the terminal: results to stdout, notes and progress to stderr.
  *
- * Nothing here ends the process: what was written must get out. A reader that has gone away (`| head`)
- * is no failure; what is still to be written is dropped.
+ * Nothing here ends the process, for what was written must get out; unless it cannot, because the disk is
+ * full, say. A reader that has gone away (`| head`) is no failure; what is still to be written is dropped.
  */
 import { styleText } from 'node:util';
+import { EXIT_OUTPUT } from './exit-code.ts';
 
 /** Colours are for terminals, unless the environment says otherwise (NO_COLOR, FORCE_COLOR). */
 export function hasColor(stream: NodeJS.WritableStream): boolean {
@@ -12,13 +13,21 @@ export function hasColor(stream: NodeJS.WritableStream): boolean {
   return styleText('red', 'x', { stream }) !== 'x';
 }
 
-/** Installs the handling of readers that have gone away. Call once, first. */
-export function ignoreClosedPipes(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error;
-    });
-  }
+/** Installs the handling of what cannot be written. Call once, first. */
+export function handleFailedWrites(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') return;
+    writeNote(`mmulab: the result cannot be written: ${reasonOf(error)}`);
+    process.exit(EXIT_OUTPUT);
+  });
+  // Nothing is left to tell it to; the exit code still says what the result was.
+  process.stderr.on('error', () => {});
+}
+
+/** `no space left on device (ENOSPC)`, from `ENOSPC: no space left on device, write`. */
+function reasonOf({ code = '', message }: NodeJS.ErrnoException): string {
+  const words = message.replace(/^[A-Z0-9]+: /, '').replace(/, \w+$/, '');
+  return `${words} (${code})`;
 }
 
 /** Where there is no terminal: the same for everybody, for equal bytes everywhere. */
@@ -41,20 +50,40 @@ export function writeNote(text: string): void {
   if (process.stderr.writable) process.stderr.write(`${text}\n`);
 }
 
+/** Calls of `show` of which one is written where lines cannot be written over. */
+const LINE_RATIO = 4;
+
 /**
  * One line of stderr that is written over: how far a long search has come. Nothing at all where
- * stderr is no terminal, or in continuous integration.
+ * stderr is no terminal, or in continuous integration, unless somebody asked for it: then now and then
+ * a line of its own.
  */
 export class ProgressLine {
-  private readonly isShown = process.stderr.isTTY && process.env['CI'] === undefined;
+  private readonly kind: 'over' | 'lines' | 'none';
   private isDrawn = false;
+  private calls = 0;
+
+  constructor(isAskedFor = false) {
+    const isTerminal = process.stderr.isTTY;
+    if (isTerminal && (isAskedFor || process.env['CI'] === undefined)) this.kind = 'over';
+    else this.kind = isAskedFor ? 'lines' : 'none';
+  }
+
+  /** False if nothing would be shown anyway. */
+  get isShown(): boolean {
+    return this.kind !== 'none';
+  }
 
   show(text: string): void {
-    if (!this.isShown) return;
-    process.stderr.write(
-      `\r${text.slice(0, (process.stderr.columns || COLUMNS_DEFAULT) - 1)}\u001B[K`,
-    );
-    this.isDrawn = true;
+    if (this.kind === 'over') {
+      const width = (process.stderr.columns || COLUMNS_DEFAULT) - 1;
+      process.stderr.write(`\r${text.slice(0, width)}\u001B[K`);
+      this.isDrawn = true;
+    }
+    if (this.kind === 'lines') {
+      this.calls += 1;
+      if (this.calls % LINE_RATIO === 0) writeNote(text);
+    }
   }
 
   /** Takes the line away. Call before anything else is written. */

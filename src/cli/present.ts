@@ -14,10 +14,10 @@ import { record } from '../trace/record.ts';
 import type { RecordedFinding, Recording } from '../trace/recording.ts';
 import { encodeToken } from '../trace/token.ts';
 import { EXIT_FINDING, EXIT_OK } from './exit-code.ts';
-import { tokenScenario } from './open-token.ts';
 import { resolvePlace } from './place.ts';
 import type { View } from './protocol.ts';
 import { TERMINAL } from './terminal-style.ts';
+import { tokenScenario } from './token-name.ts';
 import { VERSION } from './version.ts';
 
 /** Where a scenario comes from. `file` is null for the catalogue. */
@@ -36,9 +36,12 @@ interface Presented {
 export function presentCheck(result: VariantResult, origin: Origin, view: View): Presented {
   const drawn = view.isBrief ? result.violations.slice(0, 1) : result.violations;
   const shown = drawn.map((violation) => show(violation, origin));
-  if (view.isJson) return { text: '', json: jsonDocument([{ result, shown }]).results[0] };
+  const { example } = result;
+  const extra = example === undefined ? {} : { exampleToken: tokenOf(example, origin) };
+  if (view.isJson)
+    return { text: '', json: jsonDocument([{ result, shown, ...extra }]).results[0] };
   const style = view.hasColor ? TERMINAL : PLAIN;
-  const lines = [describeResult(result, shown, { width: view.columns, style })];
+  const lines = [describeResult(result, shown, { width: view.columns, style, ...extra })];
   if (drawn.length < result.violations.length) {
     const { name } = origin.scenario;
     lines.push(style.dim(`All pictures: npx mmulab check ${name} --variant ${origin.variant}`));

@@ -1,4 +1,5 @@
 /** What the command and its exploring worker say to each other. */
+import type { SamplingPlan } from '../check/sampler/sampling.ts';
 import type { Failure } from './error-text.ts';
 
 /** What to check: a scenario of the catalogue, all of them, or all that a file exports. */
@@ -30,6 +31,8 @@ export interface CheckRequest {
   readonly stepCountMax: number | null;
   readonly executionCountMax: number | null;
   readonly secondsMax: number | null;
+  /** How to draw executions at random; null to run one of each class. */
+  readonly sampling: SamplingPlan | null;
   readonly view: View;
 }
 

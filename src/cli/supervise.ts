@@ -17,13 +17,14 @@ import {
 } from './exit-code.ts';
 import { findHang, type Hang } from './hang.ts';
 import { ProgressLine, writeNote } from './output.ts';
+import { progressText } from './progress.ts';
 import { errorText, internalErrorText } from './error-text.ts';
 import { resolvePlace, userPlace } from './place.ts';
 import type { Message, Request, WorkerInput } from './protocol.ts';
 
 const TICK_MS = 250;
 /** How long a worker may take to tell what it knows, after a signal. */
-const FAREWELL_MS = 1_000;
+const FAREWELL_MS = 2_000;
 
 export interface Outcome {
   readonly exitCode: number;
@@ -33,17 +34,22 @@ export interface Outcome {
   readonly wasInterrupted: boolean;
 }
 
-/**
- * Runs `request`. `onText` gets what is to be printed, as it comes. When `signal` aborts, the worker is
- * ended without a word.
- */
+export interface SuperviseOptions {
+  /** When it aborts, the worker is ended without a word. */
+  readonly signal?: AbortSignal | null;
+  /** Tells how far the search has come also where stderr is no terminal. */
+  readonly showsProgress?: boolean;
+}
+
+/** Runs `request`. `onText` gets what is to be printed, as it comes. */
 export function runInWorker(
   request: Request,
   onText: (text: string) => void,
-  signal: AbortSignal | null = null,
+  { signal = null, showsProgress = false }: SuperviseOptions = {},
 ): Promise<Outcome> {
   return new Promise((resolve) => {
-    new Supervisor(request, onText, resolve).start(signal);
+    const progress = new ProgressLine(showsProgress);
+    new Supervisor(request, onText, resolve, progress).start(signal);
   });
 }
 
@@ -52,7 +58,7 @@ class Supervisor {
   private readonly onText: (text: string) => void;
   private readonly onOutcome: (outcome: Outcome) => void;
   private readonly counters = new Counters();
-  private readonly progress = new ProgressLine();
+  private readonly progress: ProgressLine;
   private readonly exitCodes: number[] = [];
   private readonly documents: unknown[] = [];
   private readonly failures: Failure[] = [];
@@ -60,6 +66,7 @@ class Supervisor {
   private worker!: Worker;
   private ticker!: NodeJS.Timeout;
   private present = '';
+  private isSearching = false;
   private stub: object | null = null;
   private lastBeats = 0;
   private silentTicks = 0;
@@ -71,10 +78,12 @@ class Supervisor {
     request: Request,
     onText: (text: string) => void,
     onOutcome: (outcome: Outcome) => void,
+    progress: ProgressLine,
   ) {
     this.request = request;
     this.onText = onText;
     this.onOutcome = onOutcome;
+    this.progress = progress;
   }
 
   start(signal: AbortSignal | null): void {
@@ -114,11 +123,14 @@ class Supervisor {
       case 'started':
         this.present = message.name;
         this.stub = message.stub;
+        this.isSearching = true;
         this.startedAt = performance.now();
         break;
       case 'result':
         this.exitCodes.push(message.exitCode);
         this.documents.push(message.json);
+        this.isSearching = false;
+        this.stub = null;
         if (message.text !== '') this.onText(message.text);
         break;
       case 'failed':
@@ -137,6 +149,8 @@ class Supervisor {
   private fail(failure: Failure): void {
     this.exitCodes.push(EXIT_USAGE);
     this.failures.push(failure);
+    this.isSearching = false;
+    this.stub = null;
     writeNote(errorText(failure));
   }
 
@@ -194,13 +208,13 @@ class Supervisor {
   }
 
   private showProgress(): void {
-    const { executions, depth } = this.counters;
-    if (this.present === '' || executions === 0) return;
+    if (!this.progress.isShown || !this.isSearching) return;
+    const { executions, depth, remainingTold: remaining } = this.counters;
+    // Told at the end of the next execution, for the next line.
+    this.counters.askWhatRemains();
+    if (executions === 0) return;
     const seconds = (performance.now() - this.startedAt) / 1000;
-    const rate = Math.round(executions / seconds);
-    this.progress.show(
-      `${this.present}: ${executions} executions, ${rate} a second, ${depth} steps deep`,
-    );
+    this.progress.show(progressText({ name: this.present, executions, seconds, depth, remaining }));
   }
 
   private async endHang(): Promise<void> {
@@ -232,12 +246,24 @@ class Supervisor {
     }, FAREWELL_MS).unref();
   }
 
+  /** The worker has told what it knew, or did not come to it. */
+  private tellInterruption(): void {
+    const { executions } = this.counters;
+    const isUntold = this.stub !== null;
+    if (this.stub !== null) {
+      const bound = { kind: 'interrupted', limit: executions, requested: true };
+      this.documents.push({ ...this.stub, bound, executions });
+    }
+    const reproach = isUntold ? '; there was no time to tell what had been found' : '';
+    writeNote(`mmulab: interrupted${this.whereItWas()}${reproach}`);
+  }
+
   private end(): void {
     clearInterval(this.ticker);
     this.progress.clear();
     process.off('SIGINT', this.onSigint);
     process.off('SIGTERM', this.onSigterm);
-    if (this.wasInterrupted) writeNote(`mmulab: interrupted${this.whereItWas()}`);
+    if (this.wasInterrupted) this.tellInterruption();
     this.onOutcome({
       exitCode: worstExitCode(this.exitCodes),
       documents: this.documents,

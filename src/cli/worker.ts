@@ -140,23 +140,27 @@ function checkOne(
 }
 
 function explore(scenario: AnyScenario, variant: string, request: CheckRequest): VariantResult {
-  const { doesBail, stepCountMax, executionCountMax, secondsMax } = request;
+  const { doesBail, stepCountMax, executionCountMax, secondsMax, sampling } = request;
   const startedAt = performance.now();
   const seconds = (): number => (performance.now() - startedAt) / 1000;
   counters.noteProgress(0, 0);
-  const boundReached = ({ executions }: Progress): Bound | null => {
-    counters.noteProgress(executions, lookout.presentKernel?.stepCount ?? 0);
+  counters.noteRemaining(null);
+  const boundReached = (progress: Progress): Bound | null => {
+    const { executions } = progress;
+    counters.noteProgress(executions, progress.depth);
+    if (counters.isAskedWhatRemains) counters.noteRemaining(progress.estimate());
     if (secondsMax !== null && seconds() >= secondsMax) {
       return { kind: 'time', limit: secondsMax, isRequested: true };
     }
     if (!counters.isAskedToStop) return null;
-    return { kind: 'time', limit: Math.ceil(seconds()), isRequested: true };
+    return { kind: 'interrupted', limit: executions, isRequested: true };
   };
   return checkVariant(scenario, variant, {
     bail: doesBail,
     boundReached,
     ...(stepCountMax === null ? {} : { stepCountMax }),
     ...(executionCountMax === null ? {} : { executionCountMax }),
+    ...(sampling === null ? {} : { sampling }),
   });
 }
 

@@ -18,7 +18,7 @@ export function describeSampling(
   const lines = [
     `${count} in ${plural(executions, 'execution')}, drawn by ${methodText(sampling)} with seed ${seed}`,
     newNext === 0
-      ? 'each of them came more than once: traces that were not seen must be rare'
+      ? 'each of them came more than once, so those not seen should be rare'
       : `one more execution would be a trace not seen before with a probability of about ${percent(newNext)}`,
   ];
   if (cut > 0) {

@@ -28,7 +28,10 @@ describe('a signal', () => {
       const running = await search([]);
       running.process.kill(signal);
       const { code, stdout, stderr } = await running.ended;
-      expect(stdout).toMatch(/^$|^mine only\nbounded: no violation in [\d,]+ execution/);
+      expect(stdout).toMatch(
+        /^$|^mine only\nbounded: no violation in [\d,]+ executions?, but the search was interrupted$/m,
+      );
+      expect(stdout).not.toContain('as asked');
       expect(stderr).toMatch(/^mmulab: interrupted/m);
       expect(code).toBe(exitCode);
     },
@@ -36,6 +39,36 @@ describe('a signal', () => {
 
   it('leaves one JSON document', async () => {
     const running = await search(['--json']);
+    running.process.kill('SIGINT');
+    const { code, stdout } = await running.ended;
+    expect(JSON.parse(stdout)).toMatchObject({ schemaVersion: 1 });
+    expect(code).toBe(130);
+  });
+
+  it('names the interruption in the document, with the executions until then', async () => {
+    const running = shop.start(['check', 'program/lockinc-9', '--json', '--progress']);
+    await running.until(() => running.stderr.includes(' executions, '));
+    running.process.kill('SIGINT');
+    const { code, stdout } = await running.ended;
+    const [result] = (JSON.parse(stdout) as { results: { executions: number }[] }).results;
+    expect(result).toMatchObject({
+      verdict: 'bounded',
+      complete: false,
+      bound: { kind: 'interrupted', limit: result?.executions, requested: true },
+    });
+    expect(result?.executions).toBeGreaterThan(0);
+    expect(code).toBe(130);
+  });
+
+  it('still leaves a document when the search cannot be stopped in time', async () => {
+    const body = `    console.log('in it');\n    for (;;) yield* nothing();`;
+    const more = `}); const nothing = fn(function* nothing() {}); void ({`;
+    shop.write({ 'stuck.ts': scenarioFile(body, more) });
+    const env = { MMULAB_SILENCE_SECONDS: '60' };
+    const running = shop.start(['check', './stuck.ts', '--json'], { env });
+    await running.until(
+      () => running.stderr.includes('loaded') || running.stderr.includes('in it'),
+    );
     running.process.kill('SIGINT');
     const { code, stdout } = await running.ended;
     expect(JSON.parse(stdout)).toMatchObject({ schemaVersion: 1 });

@@ -21,7 +21,7 @@ test('a sample says how many traces it has seen and what may be missing', () => 
     expected is clean; no sample can show it
 
     24 distinct traces in 1,000 executions, drawn by PCT for bugs of depth 3 with seed 7
-    each of them came more than once: traces that were not seen must be rare
+    each of them came more than once, so those not seen should be rare
     8,000 steps taken
     Execution is sequentially consistent; barriers and reordering of marked accesses are not explored.
     "

@@ -1,4 +1,7 @@
 /** `mmulab check`: runs every interleaving of scenarios, of the catalogue or of one's own files. */
+import { SAMPLE_COUNT_DEFAULT } from '../../base/limits.ts';
+import type { SamplerName } from '../../check/sampler/sampler.ts';
+import type { SamplingPlan } from '../../check/sampler/sampling.ts';
 import { SCHEMA_VERSION } from '../../report/json.ts';
 import type { Invocation } from '../commands.ts';
 import { EXIT_USAGE, worstExitCode } from '../exit-code.ts';
@@ -19,7 +22,14 @@ interface CheckOptions {
   readonly maxExecutions?: number;
   readonly maxSteps?: number;
   readonly timeout?: number;
+  readonly sample?: SamplerName;
+  readonly samples?: number;
+  readonly seed?: number;
+  readonly depth?: number;
+  readonly progress?: boolean;
 }
+
+const SEED_DEFAULT = 1;
 
 export async function check({ args, options: given }: Invocation): Promise<number> {
   const options = given as CheckOptions;
@@ -41,9 +51,33 @@ function problemWith(targets: readonly Target[], options: CheckOptions): string 
   if (targets.length === 0) {
     return `nothing to check: name a scenario, a file like ./driver.ts, or --all ('mmulab list' shows the scenarios)`;
   }
+  const problem = problemWithSampling(options);
+  if (problem !== null) return problem;
   if (options.watch !== true) return null;
   if (options.json === true) return '--watch prints more than one result, --json exactly one';
   return targets.every((target) => target.kind === 'file') ? null : '--watch needs a file to watch';
+}
+
+function problemWithSampling(options: CheckOptions): string | null {
+  const { sample, samples, seed, depth, maxExecutions } = options;
+  if (depth !== undefined && sample !== 'pct') return '--depth is for --sample pct';
+  if (sample !== undefined) {
+    return maxExecutions === undefined
+      ? null
+      : 'with --sample, --samples says how many executions there are, not --max-executions';
+  }
+  if (samples === undefined && seed === undefined) return null;
+  return `${samples === undefined ? '--seed' : '--samples'} needs --sample`;
+}
+
+function samplingPlan({ sample, samples, seed, depth }: CheckOptions): SamplingPlan | null {
+  if (sample === undefined) return null;
+  return {
+    method: sample,
+    samples: samples ?? SAMPLE_COUNT_DEFAULT,
+    seed: seed ?? SEED_DEFAULT,
+    ...(depth === undefined ? {} : { depth }),
+  };
 }
 
 async function checkOnce(
@@ -63,6 +97,7 @@ async function checkOnce(
       stepCountMax: options.maxSteps ?? null,
       executionCountMax: options.maxExecutions ?? null,
       secondsMax: options.timeout ?? null,
+      sampling: samplingPlan(options),
       view: {
         isJson,
         hasColor: !isJson && hasColor(process.stdout),
@@ -70,7 +105,10 @@ async function checkOnce(
         isBrief: false,
       },
     };
-    const outcome = await runInWorker(request, writeResult, signal);
+    const outcome = await runInWorker(request, writeResult, {
+      signal,
+      showsProgress: options.progress === true,
+    });
     outcomes.push(outcome);
     if (outcome.wasInterrupted) break;
   }

@@ -15,6 +15,7 @@ export async function demo({ args }: Invocation): Promise<number> {
       stepCountMax: null,
       executionCountMax: null,
       secondsMax: null,
+      sampling: null,
       view: {
         isJson: false,
         hasColor: hasColor(process.stdout),

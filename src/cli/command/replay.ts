@@ -2,6 +2,7 @@
 import type { Invocation } from '../commands.ts';
 import { columns, hasColor, writeResult } from '../output.ts';
 import { runInWorker } from '../supervise.ts';
+import { isOfFile } from '../token-name.ts';
 
 export async function replay({ args, options }: Invocation): Promise<number> {
   const [token = '', file = null] = args;
@@ -18,7 +19,7 @@ export async function replay({ args, options }: Invocation): Promise<number> {
       view: {
         isJson,
         hasColor: !isJson && hasColor(process.stdout),
-        columns: columns(),
+        columns: columns(file !== null || isOfFile(token)),
         isBrief: false,
       },
     },
