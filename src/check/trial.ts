@@ -94,6 +94,9 @@ class Run {
   }
 
   run(blocks: readonly Block[]): Trial | null {
+    // What the tasks do before their first steps has been done.
+    const atStart = this.isWhole ? null : this.look();
+    if (atStart !== null) return atStart;
     for (const { task: index, outcomes } of blocks) {
       for (const outcome of outcomes) {
         const task = this.kernel.tasks[index];

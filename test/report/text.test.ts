@@ -111,6 +111,7 @@ test('a use after free, from the verdict to the line that replays it', () => {
       toy_open    sample.ts:68
       open        sample.ts:137
 
+    needs 2 preemptions; shown with 3 changes between tasks
     replay: npx mmulab replay mn1_BTAuMS4wDnRveS11bnJlZ2lzdGVyBmJlZm9yZQSAAQEgATh7if8
 
     6 executions, one for each class of equivalent interleavings — complete
@@ -150,6 +151,7 @@ test('a deadlock, with who waits for whom', () => {
       resume      sample.ts:179
       holds toy_table.other since step 2, sample.ts:153
 
+    needs 1 preemption; shown with 1 change between tasks
     replay: npx mmulab replay mn1_BTAuMS4wCXRveS1sb2NrcwZiZWZvcmUCAAEvEO6I
 
     3 executions, one for each class of equivalent interleavings — complete
@@ -181,6 +183,7 @@ test('a data race has both sides', () => {
     Write of toy_table.size by CPU0 (open), before its first step:
       open  sample.ts:136
 
+    needs no preemption; shown with no change between tasks
     replay: npx mmulab replay mn1_BTAuMS4wDnRveS11bnJlZ2lzdGVyBHJhY2UAgR6cJg
 
     2 executions, one for each class of equivalent interleavings — complete
@@ -308,6 +311,9 @@ test('the JSON document has its keys in a fixed order', () => {
               "kind": "deadlock",
               "object": "toy_table.lock, toy_table.other",
               "message": "resume waits for toy_table.lock held by suspend, which waits for toy_table.other held by resume",
+              "preemptions": 1,
+              "fewestPreemptions": true,
+              "switches": 1,
               "token": "mn1_BTAuMS4wCXRveS1sb2NrcwZiZWZvcmUCAAEvEO6I",
               "schedule": [
                 {
