@@ -65,14 +65,23 @@ export class LastAccess {
     return last - 1;
   }
 
-  /** The last step of `task` that conflicts with one of `footprint`, or -1. */
-  lastConflictOf(footprint: readonly Access[], task: number): number {
-    let last = -1;
-    for (const item of footprint) {
-      const step = this.lastConflict(item, task);
-      if (step > last) last = step;
+  /**
+   * For each of the first `taskCount` tasks the last step that conflicts with `item`, where that is later
+   * than what `latest` has for the task.
+   */
+  raiseToConflicts(item: Access, latest: Int32Array, taskCount: number): void {
+    const { table } = this;
+    const base = variableOf(item) * MODE_COUNT * STRIDE;
+    if (base >= table.length) return;
+    const mode = modeOf(item);
+    for (let other = 0; other < MODE_COUNT; other += 1) {
+      if (!conflicts(mode, other)) continue;
+      const start = base + other * STRIDE;
+      for (let task = 0; task < taskCount; task += 1) {
+        const step = (table[start + task] as number) - 1;
+        if (step > (latest[task] as number)) latest[task] = step;
+      }
     }
-    return last;
   }
 
   private reserve(at: number): void {

@@ -206,7 +206,7 @@ export class OptimalDpor {
             // What else the racing step can come to here is to be explored, too.
             if (branch.isRacing) this.addOutcomes(node, task.index);
           }
-          this.order.take(task, branch.outcome, branch.footprint);
+          branch.footprint = this.order.take(task, branch.outcome).footprint;
           branch.isGuess = false;
           this.steps += 1;
           this.options.onStep?.();
@@ -244,7 +244,7 @@ export class OptimalDpor {
    * may be less, just because of that step.
    */
   protected inheritSleep(at: number, node: Node): void {
-    node.sleep.length = 0;
+    if (node.sleep.length > 0) node.sleep.length = 0;
     if (at === 0) return;
     const { name, footprint } = this.order.steps[at - 1] as Step;
     for (const sleeper of (this.nodes[at - 1] as Node).sleep) {
@@ -256,7 +256,7 @@ export class OptimalDpor {
   /** Nothing is planned: goes on with the same task, or else the first that does not sleep. */
   private choose(node: Node, enabled: number, at: number): void {
     node.tree = node.ownTree;
-    node.tree.length = 0;
+    if (node.tree.length > 0) node.tree.length = 0;
     const previous = at === 0 ? -1 : (this.order.steps[at - 1] as Step).task;
     if (previous >= 0 && (enabled & (1 << previous)) !== 0) this.addOutcomes(node, previous);
     for (let left = enabled; left !== 0 && node.tree.length === 0; left &= left - 1) {

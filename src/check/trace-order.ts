@@ -15,11 +15,12 @@
  */
 import { PAUSE, type Kernel } from '../kernel/kernel.ts';
 import { TASK_COUNT_MAX } from '../base/limits.ts';
+import { clearList, scratchList } from '../base/scratch-list.ts';
 import { access, WRITE, type Access, type PastHold } from '../kernel/operation.ts';
 import { PLAIN_CODE } from '../kernel/plain-code.ts';
 import type { Task } from '../kernel/task.ts';
 import { LastAccess } from './last-access.ts';
-import { StepClocks } from './step-clocks.ts';
+import { CLOCK_LENGTH, StepClocks } from './step-clocks.ts';
 
 /**
  * Names of tasks that mean the same in every execution, unlike their indexes: those that are there from
@@ -64,6 +65,11 @@ class TaskNames {
   }
 }
 
+const NONE: readonly number[] = [];
+const NO_PAST: readonly PastHold[] = [];
+const NO_RACES: readonly (readonly number[])[] = [];
+const NONE_VARIES: readonly (readonly Access[] | undefined)[] = [];
+
 /** One step of the execution. The objects are kept for each depth and used again. */
 export class Step {
   /** The index of its task in the present execution. */
@@ -79,15 +85,15 @@ export class Step {
   /** True if it is plain code: what it touches is known only when it has run. */
   isPlain = false;
   /** What it touched. */
-  footprint: Access[] = [];
+  footprint: readonly Access[] = NONE;
   /** The steps that it comes after without a conflict. */
-  readonly after: number[] = [];
+  after: readonly number[] = NONE;
   /** For each of those the step that began what it ended, or -1; see `kernel.after`. */
-  readonly since: number[] = [];
+  since: readonly number[] = NONE;
   /** For each race the steps that must be put off together, so that this one can come first. */
-  readonly races: (readonly number[])[] = [];
+  races: readonly (readonly number[])[] = NO_RACES;
   /** For each task whose footprint varies what its next step would have touched here. */
-  readonly varying: (readonly Access[] | undefined)[] = [];
+  varying: readonly (readonly Access[] | undefined)[] = NONE_VARIES;
 }
 
 export class TraceOrder {
@@ -99,8 +105,11 @@ export class TraceOrder {
   kernel!: Kernel;
   private readonly names = new TaskNames();
   private readonly pauses: boolean;
+  private readonly footprint: Access[] = scratchList();
   /** Scratch: the last conflicting step of each other task, the latest first. */
-  private readonly candidates: number[] = [];
+  private readonly candidates: number[] = scratchList();
+  /** Scratch: for each task its last step that conflicts. */
+  private readonly latest = new Int32Array(CLOCK_LENGTH);
 
   /**
    * @param pauses true if plain code is a step of its own.
@@ -134,12 +143,8 @@ export class TraceOrder {
     this.last.rollBack(depth);
   }
 
-  /**
-   * Takes the next step of `task` and finds its races.
-   *
-   * @param footprint is filled with what it touches.
-   */
-  take(task: Task, outcome: number, footprint: Access[]): Step {
+  /** Takes the next step of `task` and finds its races. */
+  take(task: Task, outcome: number): Step {
     const { kernel } = this;
     const at = kernel.stepCount;
     const step = this.stepAt(at);
@@ -151,15 +156,14 @@ export class TraceOrder {
     step.isPlain = operation === PLAIN_CODE;
     step.varies = operation?.footprintVaries === true;
     step.pause = this.pauses && !step.isPlain ? PAUSE : 0;
-    step.footprint = footprint;
-    this.noteVarying(step);
-    footprint.length = 0;
-    kernel.footprint(task, footprint);
-    const past = operation?.heldBefore(task) ?? [];
+    step.varying = this.whatVaries();
+    const footprint = this.footprintOf(task);
+    const past = operation?.heldBefore(task) ?? NO_PAST;
     kernel.step(task, outcome | step.pause);
-    copy(kernel.plainAccesses, footprint, footprint.length);
-    copy(kernel.afterSteps, step.after, 0);
-    copy(kernel.sinceSteps, step.since, 0);
+    for (const item of kernel.plainAccesses) footprint.push(item);
+    step.footprint = keep(footprint);
+    step.after = keep(kernel.afterSteps);
+    step.since = keep(kernel.sinceSteps);
     const row = this.clocks.open(at, previous, kernel.tasks.length);
     for (const required of kernel.requiredSteps) this.clocks.join(row, required);
     this.before.copyRow(at, row);
@@ -185,11 +189,9 @@ export class TraceOrder {
     step.task = task.index;
     step.name = this.nameOf(task.index);
     step.varies = task.pending?.footprintVaries === true;
-    step.footprint = [];
-    kernel.footprint(task, step.footprint);
-    copy(kernel.heldSince(task), step.since, 0);
-    step.after.length = 0;
-    for (let count = step.since.length; count > 0; count -= 1) step.after.push(-1);
+    step.footprint = keep(this.footprintOf(task));
+    step.since = kernel.heldSince(task);
+    step.after = step.since.map(() => -1);
     const previous = task.lastStep >= 0 ? task.lastStep : task.spawnedAt;
     const row = this.before.open(at, -1, kernel.tasks.length);
     this.clocks.join(row, previous);
@@ -210,15 +212,21 @@ export class TraceOrder {
     return (this.steps[at] as Step).varying[task] ?? null;
   }
 
-  private noteVarying(step: Step): void {
-    const { tasks } = this.kernel;
-    step.varying.length = 0;
-    for (const task of tasks) {
+  /** What the task's next step touches; valid until the next call. */
+  private footprintOf(task: Task): Access[] {
+    clearList(this.footprint);
+    this.kernel.footprint(task, this.footprint);
+    return this.footprint;
+  }
+
+  private whatVaries(): Step['varying'] {
+    let found: (readonly Access[] | undefined)[] | null = null;
+    for (const task of this.kernel.tasks) {
       if (task.pending?.footprintVaries !== true) continue;
-      const footprint: Access[] = [];
-      this.kernel.footprint(task, footprint);
-      step.varying[task.index] = footprint;
+      found ??= [];
+      found[task.index] = keep(this.footprintOf(task));
     }
+    return found ?? NONE_VARIES;
   }
 
   /**
@@ -226,16 +234,18 @@ export class TraceOrder {
    * which it would have had to wait. Leaves the last conflicting step of each other task in `candidates`.
    */
   private findRaces(step: Step, row: Int32Array, past: readonly PastHold[]): void {
-    const { candidates } = this;
-    candidates.length = 0;
-    step.races.length = 0;
+    const { candidates, latest } = this;
+    clearList(candidates);
+    step.races = NO_RACES;
     const { footprint } = step;
     if (footprint.length === 0) return;
     const taskCount = this.kernel.tasks.length;
+    // Only what the task did not know: an entry of the row is the step after the last one known.
+    for (let other = 0; other < taskCount; other += 1) latest[other] = (row[other] as number) - 1;
+    for (const item of footprint) this.last.raiseToConflicts(item, latest, taskCount);
     for (let other = 0; other < taskCount; other += 1) {
-      if (other === step.task) continue;
-      const latest = this.last.lastConflictOf(footprint, other);
-      if (latest >= (row[other] as number)) insertDescending(candidates, latest);
+      const last = latest[other] as number;
+      if (other !== step.task && last >= (row[other] as number)) insertDescending(candidates, last);
     }
     for (let at = 0; at < candidates.length; at += 1) {
       const one = candidates[at] as number;
@@ -245,7 +255,7 @@ export class TraceOrder {
       }
       if (isOrderedByAnother) continue;
       const group = this.withHolds(one, step, row, past);
-      if (group !== null) step.races.push(group);
+      if (group !== null) step.races = [...step.races, group];
     }
   }
 
@@ -299,9 +309,9 @@ export class TraceOrder {
   }
 }
 
-function copy(from: readonly number[], to: number[], at: number): void {
-  to.length = at;
-  for (const item of from) to.push(item);
+/** A copy that stays. */
+function keep(list: readonly number[]): readonly number[] {
+  return list.length === 0 ? NONE : list.slice();
 }
 
 function insertDescending(list: number[], item: number): void {

@@ -20,7 +20,7 @@ export class Branch {
   task: number;
   outcome: number;
   /** What the step touched when it was taken here, or would. */
-  footprint: Access[] = [];
+  footprint: readonly Access[] = [];
   /** True while nobody knows what it would touch. */
   isGuess = true;
   /** True for the racing step: what else it can come to here is to be explored, too. */
@@ -40,7 +40,6 @@ export class Branch {
   reuse(task: number, outcome: number): void {
     this.task = task;
     this.outcome = outcome;
-    this.footprint.length = 0;
     this.isGuess = true;
     this.children = NO_BRANCHES;
   }
@@ -148,7 +147,7 @@ export class Beginning {
       branch.isPlanned = true;
       branch.isRacing = true;
       if (this.racingFootprint !== null) {
-        branch.footprint = [...this.racingFootprint];
+        branch.footprint = this.racingFootprint;
         branch.isGuess = false;
       }
     }
@@ -161,7 +160,7 @@ export class Beginning {
     for (let at = count - 1; at >= 0; at -= 1) {
       const step = this.order.steps[this.steps[at] as number] as Step;
       const parent: Branch = new Branch(step.name, step.outcome);
-      parent.footprint = [...step.footprint];
+      parent.footprint = step.footprint;
       parent.isGuess = false;
       parent.isPlanned = true;
       if (branch !== null) parent.children = [branch];

@@ -2,6 +2,7 @@
  * The state of one execution: tasks, memory, order, findings, and what operations and drivers ask of it
  * while they run. How a step is taken is in kernel.ts.
  */
+import { clearList, scratchList } from '../base/scratch-list.ts';
 import { UsageError } from '../base/usage-error.ts';
 import { kernelName } from './call.ts';
 import { Cpu, OWN_CPU_FIRST } from './cpu.ts';
@@ -77,16 +78,16 @@ export abstract class KernelState {
   protected readonly setupTask: Task;
 
   /** Steps that the present one synchronises with; valid between its effect and the next step. */
-  readonly afterSteps: number[] = [];
+  readonly afterSteps: number[] = scratchList();
   /** For each of them the step that began what it ended, or -1; see {@link after}. */
-  readonly sinceSteps: number[] = [];
+  readonly sinceSteps: number[] = scratchList();
   /** Those of them without which the present step could not even have been waiting. */
-  readonly requiredSteps: number[] = [];
+  readonly requiredSteps: number[] = scratchList();
 
   /** Names of memory whose plain accesses are to be noted in `plainAccesses`. */
   visibleMemory: ReadonlySet<string> | null = null;
   /** What the plain code of the present step has touched of the visible memory. */
-  readonly plainAccesses: Access[] = [];
+  readonly plainAccesses: Access[] = scratchList();
 
   protected readonly watches: readonly Watch[];
   /** Those of them that implement the hooks called most. */
@@ -172,14 +173,12 @@ export abstract class KernelState {
     this.requiredSteps.push(index);
   }
 
-  /** Forgets what the step before was ordered after. (Emptying an empty array would cost something.) */
+  /** Forgets what the step before was ordered after, and touched. */
   protected forgetOrder(): void {
-    if (this.afterSteps.length > 0) {
-      this.afterSteps.length = 0;
-      this.sinceSteps.length = 0;
-      this.requiredSteps.length = 0;
-    }
-    if (this.plainAccesses.length > 0) this.plainAccesses.length = 0;
+    clearList(this.afterSteps);
+    clearList(this.sinceSteps);
+    clearList(this.requiredSteps);
+    clearList(this.plainAccesses);
   }
 
   protected notifyOrdered(task: Task): void {

@@ -94,10 +94,12 @@ export class Kernel extends KernelState {
     this.stepCount += 1;
     this.forgetOrder();
     task.lastStep = this.stepCount - 1;
-    // An interrupt comes in between all the same: only what turns interrupts off keeps it waiting.
-    const since = isInterruptEntry(task) ? -1 : task.cpu.lastReleaseSince;
+    if (task.cpu.isShared) {
+      // An interrupt comes in between all the same: only what turns interrupts off keeps it waiting.
+      const since = isInterruptEntry(task) ? -1 : task.cpu.lastReleaseSince;
+      this.after(task.cpu.lastRelease, since);
+    }
     task.hasStarted = true;
-    if (task.cpu.isShared) this.after(task.cpu.lastRelease, since);
     try {
       this.tracer?.onStep(task, operation, operation.describe(task));
       this.checkText(task);

@@ -382,13 +382,14 @@ export const unloadModule = fn(
 
 /** Loads a module in set-up, and returns its data. That its init fails ends the search. */
 export function load<F extends Fields>(kernel: Kernel, type: ModuleType<F>): Instance<F> {
-  return kernel.runNow(
-    (function* run(): Body<Instance<F>> {
-      const error = yield* loadModule(type as unknown as ModuleType);
-      if (error !== 0) running.misuse(`the init of module '${type.moduleName}' returned ${error}`);
-      return entryOf(type.moduleName).data as Instance<F>;
-    })(),
-  );
+  return kernel.runNow<Instance<F>>(loadInSetup(type));
+}
+
+/** Not made anew for each execution: see `runBody` in kernel.ts. */
+function* loadInSetup<F extends Fields>(type: ModuleType<F>): Body<Instance<F>> {
+  const error = yield* loadModule(type as unknown as ModuleType);
+  if (error !== 0) running.misuse(`the init of module '${type.moduleName}' returned ${error}`);
+  return entryOf(type.moduleName).data as Instance<F>;
 }
 
 /** The memory of the module that has this function in its text, or null if it is built in. */
