@@ -2,7 +2,7 @@
  * The one table of commands, arguments and options: the parser, `--help` and the docs come from it.
  * A command's code is loaded when it is called, so that the others cost nothing.
  */
-import { PCT_DEPTH_DEFAULT, SAMPLE_COUNT_DEFAULT } from '../base/limits.ts';
+import { BOUNDS_FIRST_MAX, PCT_DEPTH_DEFAULT, SAMPLE_COUNT_DEFAULT } from '../base/limits.ts';
 import { SAMPLER_NAMES, type SamplerName } from '../check/sampler/sampler.ts';
 import { EXIT_CODE_TABLE } from './exit-code.ts';
 
@@ -37,7 +37,7 @@ function count(text: string): number {
   return value;
 }
 
-function seed(text: string): number {
+function wholeNumber(text: string): number {
   const value = Number(text);
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) {
     throw new Error('expected a whole number');
@@ -81,6 +81,19 @@ export const COMMANDS: readonly CommandDefinition[] = [
       { flags: '--max-steps <n>', about: 'stop at an execution of n steps', parse: count },
       { flags: '--timeout <seconds>', about: 'stop after so many seconds', parse: seconds },
       {
+        flags: '--preemptions <n>',
+        about: 'only executions with at most n preemptions (0: none)',
+        parse: wholeNumber,
+      },
+      {
+        flags: '--shortest',
+        about: 'search with 0, 1, 2, … preemptions, and stop where there is a violation',
+      },
+      {
+        flags: '--bounds-first',
+        about: `search with up to ${BOUNDS_FIRST_MAX} preemptions (or --preemptions), then the whole`,
+      },
+      {
         flags: '--sample <how>',
         about: `draw executions at random: ${SAMPLER_NAMES.join(', ')}`,
         parse: sampler,
@@ -90,7 +103,7 @@ export const COMMANDS: readonly CommandDefinition[] = [
         about: `how many to draw (default: ${SAMPLE_COUNT_DEFAULT})`,
         parse: count,
       },
-      { flags: '--seed <n>', about: 'draw others (default: 1)', parse: seed },
+      { flags: '--seed <n>', about: 'draw others (default: 1)', parse: wholeNumber },
       {
         flags: '--depth <n>',
         about: `depth of the bugs that pct looks for (default: ${PCT_DEPTH_DEFAULT})`,

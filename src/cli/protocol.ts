@@ -1,4 +1,5 @@
 /** What the command and its exploring worker say to each other. */
+import type { BoundWishes } from '../check/make-explorer.ts';
 import type { SamplingPlan } from '../check/sampler/sampling.ts';
 import type { Failure } from './error-text.ts';
 
@@ -33,6 +34,7 @@ export interface CheckRequest {
   readonly secondsMax: number | null;
   /** How to draw executions at random; null to run one of each class. */
   readonly sampling: SamplingPlan | null;
+  readonly bounds: BoundWishes;
   readonly view: View;
 }
 

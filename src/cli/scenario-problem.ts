@@ -48,8 +48,9 @@ const KEYS = {
     'goals',
     'finally',
     'boot',
+    'preemptions',
   ],
-  variant: ['expect', 'alsoKnown', 'about'],
+  variant: ['expect', 'alsoKnown', 'about', 'preemptions'],
   expectation: ['verdict', 'kind', 'object', 'invariant'],
   task: ['cpu', 'kind', 'run'],
   goal: ['name', 'calls'],
@@ -63,6 +64,7 @@ function misspeltWord(scenario: Unknown): string | null {
     unknownKey('the scenario', scenario, KEYS.scenario),
     unknownKey(`'faults'`, faults, Object.keys(NO_FAULTS)),
     wrongCount(faults),
+    wrongBound('the scenario', scenario),
     ...Object.entries(variants ?? {}).map(([name, variant]) => variantProblem(name, variant)),
     ...Object.entries(tasks ?? {}).map(([name, task]) =>
       unknownKey(`task '${name}'`, task, KEYS.task),
@@ -78,7 +80,8 @@ function variantProblem(name: string, variant: unknown): string | null {
   const where = `variant '${name}'`;
   const unknown = unknownKey(where, variant, KEYS.variant);
   const expect = isObject(variant) ? variant['expect'] : undefined;
-  if (unknown !== null || expect === undefined) return unknown;
+  const problem = unknown ?? wrongBound(where, variant);
+  if (problem !== null || expect === undefined) return problem;
   const { verdict, kind } = (isObject(expect) ? expect : {}) as Unknown;
   return (
     unknownKey(`'expect' of ${where}`, expect, KEYS.expectation) ??
@@ -104,4 +107,10 @@ function wrongCount(faults: Unknown): string | null {
     return `'faults.${name}' is '${String(count)}'; it must be a number, 0 or more`;
   }
   return null;
+}
+
+function wrongBound(where: string, value: unknown): string | null {
+  const count = isObject(value) ? value['preemptions'] : undefined;
+  if (count === undefined || (Number.isInteger(count) && (count as number) >= 0)) return null;
+  return `'preemptions' of ${where} is '${String(count)}'; it must be a number, 0 or more`;
 }

@@ -140,7 +140,7 @@ function checkOne(
 }
 
 function explore(scenario: AnyScenario, variant: string, request: CheckRequest): VariantResult {
-  const { doesBail, stepCountMax, executionCountMax, secondsMax, sampling } = request;
+  const { doesBail, stepCountMax, executionCountMax, secondsMax, sampling, bounds } = request;
   const startedAt = performance.now();
   const seconds = (): number => (performance.now() - startedAt) / 1000;
   counters.noteProgress(0, 0);
@@ -158,6 +158,7 @@ function explore(scenario: AnyScenario, variant: string, request: CheckRequest):
   return checkVariant(scenario, variant, {
     bail: doesBail,
     boundReached,
+    ...bounds,
     ...(stepCountMax === null ? {} : { stepCountMax }),
     ...(executionCountMax === null ? {} : { executionCountMax }),
     ...(sampling === null ? {} : { sampling }),

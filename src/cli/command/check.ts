@@ -27,6 +27,9 @@ interface CheckOptions {
   readonly seed?: number;
   readonly depth?: number;
   readonly progress?: boolean;
+  readonly preemptions?: number;
+  readonly shortest?: boolean;
+  readonly boundsFirst?: boolean;
 }
 
 const SEED_DEFAULT = 1;
@@ -51,7 +54,7 @@ function problemWith(targets: readonly Target[], options: CheckOptions): string 
   if (targets.length === 0) {
     return `nothing to check: name a scenario, a file like ./driver.ts, or --all ('mmulab list' shows the scenarios)`;
   }
-  const problem = problemWithSampling(options);
+  const problem = problemWithSampling(options) ?? problemWithBounds(options);
   if (problem !== null) return problem;
   if (options.watch !== true) return null;
   if (options.json === true) return '--watch prints more than one result, --json exactly one';
@@ -68,6 +71,17 @@ function problemWithSampling(options: CheckOptions): string | null {
   }
   if (samples === undefined && seed === undefined) return null;
   return `${samples === undefined ? '--seed' : '--samples'} needs --sample`;
+}
+
+function problemWithBounds(options: CheckOptions): string | null {
+  const { sample, preemptions, shortest, boundsFirst } = options;
+  if (shortest === true && boundsFirst === true) {
+    return '--shortest stops at the first violation, --bounds-first goes on to the whole: give one of them';
+  }
+  if (sample === undefined) return null;
+  if (shortest === true) return '--sample finds no shortest violation: leave out --shortest';
+  const isBounded = preemptions !== undefined || boundsFirst === true;
+  return isBounded ? 'what --sample draws has any number of preemptions' : null;
 }
 
 function samplingPlan({ sample, samples, seed, depth }: CheckOptions): SamplingPlan | null {
@@ -98,6 +112,11 @@ async function checkOnce(
       executionCountMax: options.maxExecutions ?? null,
       secondsMax: options.timeout ?? null,
       sampling: samplingPlan(options),
+      bounds: {
+        shortest: options.shortest === true,
+        boundsFirst: options.boundsFirst === true,
+        ...(options.preemptions === undefined ? {} : { preemptions: options.preemptions }),
+      },
       view: {
         isJson,
         hasColor: !isJson && hasColor(process.stdout),

@@ -16,6 +16,7 @@ export async function demo({ args }: Invocation): Promise<number> {
       executionCountMax: null,
       secondsMax: null,
       sampling: null,
+      bounds: {},
       view: {
         isJson: false,
         hasColor: hasColor(process.stdout),
