@@ -95,13 +95,7 @@ function shortenLocking(
   bench: Bench,
   limit: Cost | null,
 ): Counterexample | null {
-  const whole = upTo(finding, run.schedule);
-  const others = bench.earlierOf?.(finding) ?? [];
-  let seen = attempt(bench, whole, finding);
-  if (seen === null && others.length > 0) {
-    const lean = { ...whole, earlier: others.map((schedule) => ofLastTask(schedule)) };
-    seen = attempt(bench, lean, finding) ?? attempt(bench, { ...whole, earlier: others }, finding);
-  }
+  const seen = repeatLocking(run.schedule, finding, bench);
   if (seen === null) return null;
   const { earlier } = seen.schedule;
   const story = new Story(run, seen.finding);
@@ -112,6 +106,23 @@ function shortenLocking(
     return limit === null || isCheaper(found.cost, limit) ? found : null;
   }
   return limit === null || isCheaper(seen.cost, limit) ? seen : null;
+}
+
+/**
+ * Repeats a schedule that ends in a finding of lockdep, alone or, if that does not do, after the others
+ * that it rests on; null if the finding does not come out.
+ */
+export function repeatLocking(
+  schedule: Schedule,
+  finding: Finding,
+  bench: Bench,
+): Counterexample | null {
+  const whole = upTo(finding, schedule);
+  const others = bench.earlierOf?.(finding) ?? [];
+  const seen = attempt(bench, whole, finding);
+  if (seen !== null || others.length === 0) return seen;
+  const lean = { ...whole, earlier: others.map((other) => ofLastTask(other)) };
+  return attempt(bench, lean, finding) ?? attempt(bench, { ...whole, earlier: others }, finding);
 }
 
 /** Only the steps of the task that takes the last one: often the others have no part in it. */

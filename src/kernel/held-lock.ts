@@ -8,16 +8,12 @@ import type { KernelObject } from './memory.ts';
 import { running } from './running.ts';
 import type { Frame, HeldLock, Task } from './task.ts';
 
-/** How a lock is taken, where it is not simply waited for. */
-export interface Manner {
-  readonly isTry?: boolean;
-  readonly subclass?: number;
-  readonly nest?: object | null;
-}
+/** How a lock is taken; the fields are those of {@link HeldLock}. */
+export type Manner = Pick<HeldLock, 'isTry' | 'subclass' | 'nest'>;
 
 /** The usual manner: waited for, at the outermost level. */
-export const PLAINLY: Manner = {};
-export const BY_TRYLOCK: Manner = { isTry: true };
+export const PLAINLY: Manner = { isTry: false, subclass: 0, nest: null };
+export const BY_TRYLOCK: Manner = { ...PLAINLY, isTry: true };
 
 /** For the second of two locks of one class that are taken one inside the other. */
 export const SINGLE_DEPTH_NESTING = 1;
@@ -42,9 +38,9 @@ export function heldAs(lock: KernelObject, mode: 'read' | 'write', lockClass: Lo
 
 /** Notes that `task` takes a lock, as part of the present step, and tells lockdep. */
 export function noteHeld(task: Task, held: HeldLock, manner: Manner): void {
-  held.isTry = manner.isTry ?? false;
-  held.subclass = manner.subclass ?? 0;
-  held.nest = manner.nest ?? null;
+  held.isTry = manner.isTry;
+  held.subclass = manner.subclass;
+  held.nest = manner.nest;
   held.step = running.now;
   held.frame = topFrame(task);
   running.lockTaken(task, held);

@@ -32,3 +32,12 @@ export function lockdepAssertNotHeld(lock: KernelObject): void {
   if (heldMode(current(), lock) === null) return;
   running.assertion('lockdep', `lockdep_assert_not_held(&${lock.path})`);
 }
+
+export { SINGLE_DEPTH_NESTING } from './held-lock.ts';
+export {
+  fsReclaimAcquire,
+  fsReclaimRelease,
+  LockMap,
+  lockMapAcquire,
+  lockMapRelease,
+} from './lock-map.ts';

@@ -145,6 +145,7 @@ class MutexLock extends MutexOperation<void> {
 }
 
 class MutexLockSignal extends MutexOperation<number> {
+  override readonly footprintVaries = true;
   override readonly maySleep = true;
 
   override isEnabled(task: Task): boolean {
@@ -177,6 +178,7 @@ class MutexLockSignal extends MutexOperation<number> {
 }
 
 class MutexTrylock extends MutexOperation<boolean> {
+  override readonly footprintVaries = true;
   footprint(out: Access[]): void {
     this.tryFootprint(out);
   }
@@ -227,7 +229,10 @@ export function mutexLock(lock: Mutex): Operation<void> {
  */
 export function mutexLockNested(lock: Mutex, subclass: number): Operation<void> {
   const nested = (lock.operations.nested ??= []);
-  nested[subclass] ??= new MutexLock(lock, 'mutex_lock_nested', { subclass });
+  nested[subclass] ??= new MutexLock(lock, 'mutex_lock_nested', {
+    ...PLAINLY,
+    subclass,
+  });
   return made(nested[subclass]);
 }
 

@@ -79,7 +79,7 @@ function mannerOf(task: Task): Manner {
 
 function describeNested(label: string, { path }: RwSemaphore, task: Task): string {
   const { subclass } = mannerOf(task);
-  return subclass === undefined ? `${label}(&${path})` : `${label}_nested(&${path}, ${subclass})`;
+  return subclass === 0 ? `${label}(&${path})` : `${label}_nested(&${path}, ${subclass})`;
 }
 
 // ---- readers --------------------------------------------------------------------------------
@@ -119,6 +119,7 @@ class DownRead extends ReadWait<void> {
 }
 
 class DownReadSignal extends ReadWait<number> {
+  override readonly footprintVaries = true;
   override isEnabled(task: Task): boolean {
     return this.lock.canRead || task.hasSignal;
   }
@@ -141,6 +142,7 @@ class DownReadSignal extends ReadWait<number> {
 }
 
 class DownReadTrylock extends RwsemOperation<boolean> {
+  override readonly footprintVaries = true;
   footprint(out: Access[]): void {
     this.lock.tryReadFootprint(out);
   }
@@ -222,6 +224,7 @@ class DownWrite extends WriteWait<void> {
 }
 
 class DownWriteSignal extends WriteWait<number> {
+  override readonly footprintVaries = true;
   override isEnabled(task: Task): boolean {
     return this.lock.canWrite || task.hasSignal;
   }
@@ -247,6 +250,7 @@ class DownWriteSignal extends WriteWait<number> {
 }
 
 class DownWriteTrylock extends RwsemOperation<boolean> {
+  override readonly footprintVaries = true;
   footprint(out: Access[]): void {
     this.lock.tryWriteFootprint(out);
   }
@@ -307,7 +311,7 @@ export function downRead(lock: RwSemaphore): Operation<void> {
 export function downReadNested(lock: RwSemaphore, subclass: number): Operation<void> {
   const { operations } = lock;
   operations.downRead ??= new DownRead(lock, 'down_read');
-  return made(operations.downRead, { subclass } satisfies Manner);
+  return made(operations.downRead, { ...PLAINLY, subclass } satisfies Manner);
 }
 
 /** `down_read_killable(sem)`: 0, or -EINTR if it had to wait and a fatal signal came. May sleep. */
@@ -351,7 +355,7 @@ export function downWrite(lock: RwSemaphore): Yieldable<void> {
 
 /** `down_write_nested(sem, subclass)`: as {@link downReadNested}, for writing. */
 export function downWriteNested(lock: RwSemaphore, subclass: number): Yieldable<void> {
-  return downWriteIn(lock, { subclass });
+  return downWriteIn(lock, { ...PLAINLY, subclass });
 }
 
 /**
@@ -359,7 +363,7 @@ export function downWriteNested(lock: RwSemaphore, subclass: number): Yieldable<
  * whoever takes several holds `nest`. May sleep.
  */
 export function downWriteNestLock(lock: RwSemaphore, nest: KernelObject): Yieldable<void> {
-  return downWriteIn(lock, { nest });
+  return downWriteIn(lock, { ...PLAINLY, nest });
 }
 
 function killableOperation(lock: RwSemaphore): DownWriteSignal {

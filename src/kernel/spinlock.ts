@@ -148,6 +148,7 @@ class SpinLock extends SpinOperation<number> {
 }
 
 class SpinTrylock extends SpinOperation<boolean> {
+  override readonly footprintVaries = true;
   override readonly disablesPreemption = true;
 
   footprint(out: Access[]): void {
@@ -209,7 +210,10 @@ export function spinLock(lock: Spinlock): Operation<unknown> {
  */
 export function spinLockNested(lock: Spinlock, subclass: number): Operation<unknown> {
   const nested = (lock.operations.nested ??= []);
-  nested[subclass] ??= new SpinLock(lock, 'spin_lock_nested', false, { subclass });
+  nested[subclass] ??= new SpinLock(lock, 'spin_lock_nested', false, {
+    ...PLAINLY,
+    subclass,
+  });
   return made(nested[subclass]);
 }
 

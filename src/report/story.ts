@@ -117,7 +117,9 @@ class Teller {
   private witnesses(): string[][] {
     const { finding, recording } = this;
     const { allocated, freed } = finding.memory ?? { allocated: null, freed: null };
-    const told = new Set([finding.step, allocated?.step, freed?.step]);
+    // The code after an operation is another place than the operation.
+    const own = finding.isAtOperation ? finding.step : null;
+    const told = new Set([own, allocated?.step, freed?.step]);
     const blocks = finding.witnesses
       .filter((step) => !told.has(step))
       .map((at) => recording.steps[at])
@@ -206,6 +208,9 @@ class Teller {
   }
 }
 
+/** Letters to the left of the first CPU, of what it does, and between CPUs: as lockdep has it. */
+const SCENARIO_MARGIN = 7;
+const SCENARIO_INDENT = 2;
 const SCENARIO_COLUMN = 24;
 
 /** The table of CPUs that kernel developers know from lockdep. */
@@ -213,15 +218,18 @@ function scenarioTable(rows: RecordedLocking['scenario']): string[] {
   const count = Math.max(...rows.map((row) => row.cpu)) + 1;
   const widest = Math.max(...rows.map((row) => row.text.length));
   const width = Math.max(SCENARIO_COLUMN, widest + 2);
-  const line = (cells: readonly string[]): string =>
-    `  ${cells.map((cell) => cell.padEnd(width)).join('')}`.trimEnd();
-  const columns = Array.from({ length: count }, (_, cpu) => cpu);
+  const columns = Array.from({ length: count }, (_, cpu) => SCENARIO_MARGIN + cpu * width);
+  const header = (text: (cpu: number) => string): string =>
+    columns.reduce((line, start, cpu) => line.padEnd(start) + text(cpu), '');
   return [
     'Possible unsafe locking scenario:',
     '',
-    line(columns.map((cpu) => `     CPU${cpu}`)),
-    line(columns.map(() => '     ----')),
-    ...rows.map(({ cpu, text }) => line(columns.map((at) => (at === cpu ? text : '')))),
+    header((cpu) => `CPU${cpu}`),
+    header(() => '----'),
+    ...rows.map(({ cpu, text }) => {
+      const start = cpu === 0 ? SCENARIO_INDENT : (columns[cpu] as number);
+      return ' '.repeat(start) + text;
+    }),
     '',
     ' *** DEADLOCK ***',
   ];

@@ -16,4 +16,6 @@ export interface Detector extends Watch {
   scheduleSoFar?: (() => Schedule) | null;
   /** For a finding that rests on other executions, too: what has to be run before its own. */
   earlierOf?(finding: Finding): readonly Schedule[];
+  /** Findings that it made once, in runs that were then abandoned, and what led to them. */
+  readonly unfinished?: readonly { readonly finding: Finding; readonly schedule: Schedule }[];
 }

@@ -94,13 +94,22 @@ const CYCLE_COUNT_MAX = 64;
 export class LockGraph {
   private readonly byName = new Map<string, LockNode>();
   private readonly byClass = new WeakMap<LockClass, LockNode[]>();
+  private lastClass: LockClass | null = null;
+  private lastNode: LockNode | null = null;
   private count = 0;
   /** Classes that were used in interrupt handlers. */
   readonly irqSafe: LockNode[] = [];
 
   nodeOf(held: HeldLock): LockNode {
-    const node = this.byClass.get(held.lockClass)?.[held.subclass];
-    return node ?? this.open(held);
+    // Most often the same lock again, by another task.
+    const { lockClass, subclass } = held;
+    if (lockClass === this.lastClass && subclass === 0) return this.lastNode as LockNode;
+    const node = this.byClass.get(lockClass)?.[subclass] ?? this.open(held);
+    if (subclass === 0) {
+      this.lastClass = lockClass;
+      this.lastNode = node;
+    }
+    return node;
   }
 
   private open(held: HeldLock): LockNode {

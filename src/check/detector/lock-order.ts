@@ -40,6 +40,11 @@ export function lockOrder(): Detector {
 
 const NONE: readonly Schedule[] = [];
 
+interface Found {
+  readonly finding: Finding;
+  readonly schedule: Schedule;
+}
+
 class LockOrder implements Detector {
   scheduleSoFar: (() => Schedule) | null = null;
   private graph = new LockGraph();
@@ -48,6 +53,10 @@ class LockOrder implements Detector {
   /** For its findings, what else has to be run before for them to be found. */
   private readonly earlier = new WeakMap<Finding, readonly Schedule[]>();
 
+  /** Those of runs that were abandoned, and those of the present run. */
+  private readonly lost: Found[] = [];
+  private readonly fresh: Found[] = [];
+
   onForget(): void {
     this.graph = new LockGraph();
     this.reported = new Set();
@@ -55,6 +64,16 @@ class LockOrder implements Detector {
 
   onStart(): void {
     this.execution += 1;
+    this.lost.push(...this.fresh);
+    this.fresh.length = 0;
+  }
+
+  onEnd(): void {
+    this.fresh.length = 0;
+  }
+
+  get unfinished(): readonly Found[] {
+    return [...this.lost, ...this.fresh];
   }
 
   earlierOf(finding: Finding): readonly Schedule[] {
@@ -195,6 +214,8 @@ class LockOrder implements Detector {
     kernel.report({ ...report, place: '', witnesses: [...witnesses] });
     const finding = kernel.findings.at(-1) as Finding;
     this.earlier.set(finding, [...earlier.values()]);
+    const schedule = kernel.stepCount === 0 ? null : (this.scheduleSoFar?.() ?? null);
+    if (schedule !== null) this.fresh.push({ finding, schedule });
   }
 }
 

@@ -59,13 +59,27 @@ import {
   workStruct,
   type WorkStruct,
 } from '../../../src/kernel/workqueue.ts';
-import { check, messagesOf, violationsOf } from '../small-scenario.ts';
+import { lockOrder } from '../../../src/check/detector/lock-order.ts';
+import { replay } from '../../../src/check/replay.ts';
+import { programOf } from '../../../src/check/scenario.ts';
+import { check, messagesOf, scenarioOf, violationsOf } from '../small-scenario.ts';
 
 function* nested(outer: Mutex, inner: Mutex): Body<void> {
   yield* mutexLock(outer);
   yield* mutexLock(inner);
   yield* mutexUnlock(inner);
   yield* mutexUnlock(outer);
+}
+
+function* inOrder(s: { a: Mutex; b: Mutex }): Body<void> {
+  yield* nested(s.a, s.b);
+}
+
+function* shrink(lock: Mutex): Body<void> {
+  fsReclaimAcquire(GFP_KERNEL);
+  yield* mutexLock(lock);
+  yield* mutexUnlock(lock);
+  fsReclaimRelease(GFP_KERNEL);
 }
 
 describe('cycles', () => {
@@ -91,10 +105,7 @@ describe('cycles', () => {
   });
 
   test('one order is clean', () => {
-    const run = function* run(s: { a: Mutex; b: Mutex }): Body<void> {
-      yield* nested(s.a, s.b);
-    };
-    const result = check({ a: mutex(), b: mutex() }, { one: run, other: run });
+    const result = check({ a: mutex(), b: mutex() }, { one: inOrder, other: inOrder });
     expect(result.verdict).toBe('clean');
   });
 
@@ -158,16 +169,17 @@ describe('cycles', () => {
   });
 
   test('locks of two objects are one class', () => {
+    const Node = struct('node', { lock: mutex() });
     const result = check(
-      { a: mutex(), b: mutex() },
+      { outer: mutex(), left: embed(Node), right: embed(Node) },
       {
         *only(s) {
-          yield* nested(s.a, s.b);
-          yield* nested(s.a, s.b);
+          yield* nested(s.left.lock, s.outer);
+          yield* nested(s.outer, s.right.lock);
         },
       },
     );
-    expect(result.verdict).toBe('clean');
+    expect(violationsOf(result)).toEqual(['lock-order node.lock, s.outer']);
   });
 });
 
@@ -403,13 +415,6 @@ describe('interrupts', () => {
 describe('reclaim', () => {
   const Thing = struct('thing', { size: 1 });
   const fields = { lock: mutex() };
-  function* shrink(lock: Mutex): Body<void> {
-    fsReclaimAcquire(GFP_KERNEL);
-    yield* mutexLock(lock);
-    yield* mutexUnlock(lock);
-    fsReclaimRelease(GFP_KERNEL);
-  }
-
   test('an allocation under a lock that reclaim takes is found if it may enter reclaim', () => {
     for (const [gfp, found] of [
       [GFP_KERNEL, ['lock-order fs_reclaim, s.lock']],
@@ -526,4 +531,28 @@ describe('waiting for work, timers and threads', () => {
     );
     expect(violationsOf(result)).toEqual(['lock-order (kthread)worker, s.lock']);
   });
+});
+
+test('what is found in a run that is then abandoned is kept', () => {
+  const tested = programOf(
+    scenarioOf(
+      { a: mutex(), b: mutex() },
+      {
+        *only(s) {
+          yield* nested(s.a, s.b);
+          yield* nested(s.b, s.a);
+        },
+      },
+    ),
+    'v',
+  );
+  const detector = lockOrder();
+  const tasks = [0, 0, 0, 0, 0, 0, 0];
+  const taken = { tasks, outcomes: tasks.map(() => 0) };
+  detector.scheduleSoFar = () => taken;
+  const { kernel } = replay(tested, taken, { watches: [detector] });
+  expect(kernel.findings).toHaveLength(1);
+  expect(detector.unfinished).toEqual([{ finding: kernel.findings[0], schedule: taken }]);
+  replay(tested, taken, { watches: [detector], learners: [], toEnd: true });
+  expect(detector.unfinished).toHaveLength(1);
 });
