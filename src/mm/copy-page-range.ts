@@ -10,7 +10,7 @@ import { ENOMEM } from '../base/errno.ts';
 import { atomicRead } from '../kernel/atomic.ts';
 import { fn } from '../kernel/call.ts';
 import { GFP_KERNEL } from '../kernel/gfp.ts';
-import { spinLock, spinUnlock } from '../kernel/spinlock.ts';
+import { spinLock, spinLockNested, spinUnlock } from '../kernel/spinlock.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
 import { pageToPfn, type Page } from '../mm-types/page.ts';
 import { copyContents } from '../mm-types/page-contents.ts';
@@ -52,6 +52,9 @@ interface Pair {
   readonly sourceVma: VmArea;
   readonly targetVma: VmArea;
 }
+
+/** Of two tables, the child's is locked first. */
+const SINGLE_DEPTH_NESTING = 1;
 
 /** Asks the caller for a page to copy to, with both tables unlocked. */
 const NEEDS_PAGE = 1;
@@ -155,7 +158,7 @@ const copyPteRange = fn(function* copyPteRange(
   let spare: Page | null = null;
   for (;;) {
     yield* spinLock(target.ptl);
-    yield* spinLock(leaf.table.ptl);
+    yield* spinLockNested(leaf.table.ptl, SINGLE_DEPTH_NESTING);
     const stop: { readonly address: number; readonly left: Page | null } = yield* copyLocked(
       pair,
       address,

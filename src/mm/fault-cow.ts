@@ -13,6 +13,7 @@
 import { atomicRead } from '../kernel/atomic.ts';
 import { fn } from '../kernel/call.ts';
 import { GFP_KERNEL } from '../kernel/gfp.ts';
+import { running } from '../kernel/running.ts';
 import { spinLock, spinUnlock } from '../kernel/spinlock.ts';
 import { pageToPfn, PG_DIRTY, setPageFlag, type Page } from '../mm-types/page.ts';
 import { copyContents } from '../mm-types/page-contents.ts';
@@ -32,11 +33,13 @@ import {
 import { VM_SHARED, VM_WRITE } from '../mm-types/vm-flags.ts';
 import type { VmArea } from '../mm-types/vma.ts';
 import {
+  mmuNotifierChangePte,
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from '../mmu-notifier/invalidate.ts';
 import { MMU_NOTIFY_CLEAR, type MmuNotifierRange } from '../mmu-notifier/mmu-notifier.ts';
 import { anonVmaPrepare } from './anon-vma.ts';
+import { behaviourOf } from './behaviour.ts';
 import { allocPage, getPage, pfnToPage, putPage } from './frames.ts';
 import { trylockPage, unlockPage } from './page-cache.ts';
 import { pteIndex } from './page-table-walk.ts';
@@ -141,6 +144,7 @@ const replacePage = fn(
     yield* flushTlbRange(mm, address, address + 4096);
     yield* pageAddNewAnonRmap(fresh, vma, address);
     const entry = isUnshare ? faultPte(pfn, vma.vmFlags) : writtenPte(pfn, vma.vmFlags);
+    if (behaviourOf(running).changePte) yield* mmuNotifierChangePte(mm, address, entry);
     yield* setPteAt(table, index, entry);
     // Only now: who sees the old page uncounted must not find an entry that maps it.
     if (old.page !== null) yield* pageRemoveRmap(old.page);

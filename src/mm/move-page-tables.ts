@@ -10,7 +10,7 @@
 import { fn } from '../kernel/call.ts';
 import { running } from '../kernel/running.ts';
 import { downWrite, upWrite } from '../kernel/rwsem.ts';
-import { spinLock, spinUnlock } from '../kernel/spinlock.ts';
+import { spinLock, spinLockNested, spinUnlock } from '../kernel/spinlock.ts';
 import { rootOf } from '../mm-types/anon-vma.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
 import {
@@ -32,6 +32,9 @@ import { MMU_NOTIFY_UNMAP, type MmuNotifierRange } from '../mmu-notifier/mmu-not
 import { behaviourOf } from './behaviour.ts';
 import { nextLeaf, pteIndex, tableAlloc } from './page-table-walk.ts';
 import { flushTlbRange } from './tlb.ts';
+
+/** Of two tables, the old one is locked first; only a writer of mmap_sem takes two of an mm. */
+const SINGLE_DEPTH_NESTING = 1;
 
 export interface PagetableMove {
   readonly oldVma: VmArea;
@@ -104,7 +107,7 @@ const moveLocked = fn(
 const movePtes = fn(function* movePtes(mm: MmStruct, pair: TablePair) {
   const flushesUnderLock = behaviourOf(running).mremapFlushesUnderLock;
   yield* spinLock(pair.from.ptl);
-  if (pair.to !== pair.from) yield* spinLock(pair.to.ptl);
+  if (pair.to !== pair.from) yield* spinLockNested(pair.to.ptl, SINGLE_DEPTH_NESTING);
   const hasMoved = yield* moveLocked(pair);
   if (hasMoved && flushesUnderLock) yield* flushTlbRange(mm, pair.start, pair.end);
   if (pair.to !== pair.from) yield* spinUnlock(pair.to.ptl);

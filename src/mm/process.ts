@@ -176,6 +176,8 @@ export class Process {
 
   leave(task: Task): void {
     this.inside.delete(task);
+    // No holes: a child's first call may be made by a task that is not the first.
+    while (this.leaveSteps.length < task.index) this.leaveSteps.push(-1);
     this.leaveSteps[task.index] = running.now;
     task.mm = null;
     task.process = null;
@@ -195,6 +197,7 @@ export class Process {
 
   /** `close(fd)`. */
   close(fd: number): Call<number> {
+    checkIntegers('the arguments of close', fd);
     return sysClose(this, fd);
   }
 
@@ -208,6 +211,8 @@ export class Process {
    * hint, 0 for none; with MAP_FIXED it is binding. Returns the address.
    */
   mmap(address: number, length: number, options: UserMmapOptions = {}): Call<number> {
+    const { prot = 0, flags = 0, fd = 0, offset = 0 } = options;
+    checkIntegers('the arguments of mmap', address, length, prot, flags, fd, offset);
     return sysMmap(this, address, length, options);
   }
 
@@ -218,11 +223,13 @@ export class Process {
 
   /** `munmap(start, length)`. */
   munmap(start: number, length: number): Call<number> {
+    checkIntegers('the arguments of munmap', start, length);
     return sysMunmap(this, start, length);
   }
 
   /** `mprotect(start, length, prot)`. */
   mprotect(start: number, length: number, prot: number): Call<number> {
+    checkIntegers('the arguments of mprotect', start, length, prot);
     return sysMprotect(this, start, length, prot);
   }
 
@@ -233,42 +240,51 @@ export class Process {
     newLength: number,
     options: MremapOptions = {},
   ): Call<number> {
+    checkIntegers('the arguments of mremap', old, oldLength, newLength);
+    checkIntegers('the arguments of mremap', options.flags ?? 0, options.newAddress ?? 0);
     return sysMremap(this, old, { from: oldLength, to: newLength }, options);
   }
 
   /** `madvise(start, length, advice)`. */
   madvise(start: number, length: number, advice: number): Call<number> {
+    checkIntegers('the arguments of madvise', start, length, advice);
     return sysMadvise(this, start, length, advice);
   }
 
   /** `msync(start, length, flags)`. */
   msync(start: number, length: number, flags: number): Call<number> {
+    checkIntegers('the arguments of msync', start, length, flags);
     return sysMsync(this, start, length, flags);
   }
 
   /** `mlock(start, length)`. */
   mlock(start: number, length: number): Call<number> {
+    checkIntegers('the arguments of mlock', start, length);
     return sysMlock(this, start, length);
   }
 
   /** `munlock(start, length)`. */
   munlock(start: number, length: number): Call<number> {
+    checkIntegers('the arguments of munlock', start, length);
     return sysMunlock(this, start, length);
   }
 
   /** `mincore(start, length)`: a byte for each page, 1 if it is in memory. */
   mincore(start: number, length: number): Call<Uint8Array | number> {
+    checkIntegers('the arguments of mincore', start, length);
     return sysMincore(this, start, length);
   }
 
   /** `brk(address)`: the end of the heap afterwards; 0 asks for it. */
   brk(address: number): Call<number> {
+    checkIntegers('the arguments of brk', address);
     return sysBrk(this, address);
   }
 
   /** A load of one byte: 0 to 255, -SIGSEGV or -SIGBUS. */
   load(address: number): Call<number> {
     checkIntegers('the address', address);
+    checkIntegers('the arguments of load', address);
     return userLoadCall(this, address);
   }
 
@@ -276,6 +292,7 @@ export class Process {
   store(address: number, byte: number): Call<number> {
     checkIntegers('the address', address);
     checkBytes([byte]);
+    checkIntegers('the arguments of store', address, byte);
     return userStoreCall(this, address, byte);
   }
 
@@ -286,14 +303,14 @@ export class Process {
 
   /** `ftruncate(fd, length)`. */
   ftruncate(fd: number, length: number): Call<number> {
-    checkIntegers('the length', length);
+    checkIntegers('the arguments of ftruncate', fd, length);
     const action = { kind: 'truncate', size: length } as const;
     return sysOnFile(this, fd, action, `ftruncate(${fd}, ${length})`) as Call<number>;
   }
 
   /** `fallocate(fd, mode, offset, length)`; the only mode is PUNCH_HOLE | KEEP_SIZE. */
   fallocate(fd: number, mode: number, offset: number, length: number): Call<number> {
-    checkIntegers('the range', offset, length);
+    checkIntegers('the arguments of fallocate', fd, mode, offset, length);
     const action = { kind: 'fallocate', mode, offset, length } as const;
     const text = `fallocate(${fd}, ${mode}, ${offset}, ${length})`;
     return sysOnFile(this, fd, action, text) as Call<number>;
@@ -301,7 +318,7 @@ export class Process {
 
   /** `pwrite(fd, bytes, offset)`: the number of bytes written. */
   pwrite(fd: number, bytes: ArrayLike<number>, offset: number): Call<number> {
-    checkIntegers('the offset', offset);
+    checkIntegers('the arguments of pwrite', fd, offset);
     checkBytes(bytes);
     const action = { kind: 'write', bytes, offset } as const;
     const text = `pwrite(${fd}, ${bytes.length} bytes, ${offset})`;
@@ -310,7 +327,7 @@ export class Process {
 
   /** `pread(fd, length, offset)`: the bytes that were read. */
   pread(fd: number, length: number, offset: number): Call<Uint8Array | number> {
-    checkIntegers('the range', length, offset);
+    checkIntegers('the arguments of pread', fd, length, offset);
     const action = { kind: 'read', length, offset } as const;
     return sysOnFile(this, fd, action, `pread(${fd}, ${length}, ${offset})`);
   }

@@ -13,7 +13,13 @@ import type { AddressSpace } from '../mm-types/address-space.ts';
 import { PAGE_SIZE } from '../mm-types/mm-struct.ts';
 import type { Page } from '../mm-types/page.ts';
 import { allocPage, putPage } from './frames.ts';
-import { addToPageCache, findLockPage, lockPage, unlockPage } from './page-cache.ts';
+import {
+  addToPageCache,
+  findLockPage,
+  lockPage,
+  removeFromPageCache,
+  unlockPage,
+} from './page-cache.ts';
 
 /** Whether page `index` lies within the size. */
 const isInside = fn(
@@ -31,11 +37,14 @@ export const shmemGetPage = fn(
   function* shmemGetPage(mapping: AddressSpace, index: number) {
     for (;;) {
       if (!(yield* isInside(mapping, index))) return -EINVAL;
-      const page = (yield* findLockPage(mapping, index)) ?? (yield* makePage(mapping, index));
+      const found = yield* findLockPage(mapping, index);
+      const page = found ?? (yield* makePage(mapping, index));
       if (page === 'again') continue;
       if (page === null) return -ENOMEM;
       // Truncation sets the size first and takes pages out under their locks afterwards.
       if (yield* isInside(mapping, index)) return page;
+      // It may have passed this index already: a new page would stay behind the end.
+      if (found === null) yield* removeFromPageCache(mapping, page);
       yield* unlockPage(page);
       yield* putPage(page);
       return -EINVAL;

@@ -1,0 +1,107 @@
+/** Explores tasks that share a process, and audits the memory after each execution. */
+import { defineScenario } from '../../src/catalogue/define-scenario.ts';
+import { allDetectors } from '../../src/check/detector/index.ts';
+import { programOf } from '../../src/check/scenario.ts';
+import { SourceDpor } from '../../src/check/source-dpor.ts';
+import type { Budget } from '../../src/kernel/kernel.ts';
+import type { Body } from '../../src/kernel/operation.ts';
+import { running } from '../../src/kernel/running.ts';
+import type { AddressSpace } from '../../src/mm-types/address-space.ts';
+import type { MmStruct } from '../../src/mm-types/mm-struct.ts';
+import { vmas } from '../../src/mm-types/mm-take-all-locks.ts';
+import { auditMemory, staleTranslations } from '../../src/mm/audit.ts';
+import type { Machine } from '../../src/mm/machine.ts';
+import type { Process } from '../../src/mm/process.ts';
+import {
+  createShadowDevice,
+  removeShadowDevice,
+  staleShadows,
+  type ShadowDevice,
+} from './shadow-device.ts';
+
+const PAGE = 4096;
+
+export interface Setting {
+  readonly process: Process;
+  readonly mm: MmStruct;
+  /** Two pages long. */
+  readonly fd: number;
+  /** What tasks saw, in words. */
+  readonly seen: string[];
+  /** With `withDevice` only. */
+  readonly device: ShadowDevice;
+}
+
+export type Task = (setting: Setting) => Body<unknown>;
+
+export interface Explored {
+  readonly executions: number;
+  readonly isComplete: boolean;
+  /** What was seen, each once. */
+  readonly outcomes: string[];
+  readonly problems: string[];
+}
+
+export interface MemoryOptions {
+  readonly withDevice?: boolean;
+  readonly faults?: Partial<Budget>;
+  readonly executionCountMax?: number;
+}
+
+/** Runs tasks side by side in every way, and audits the memory after each. */
+export function exploreMemory(
+  prepare: (machine: Machine, s: Setting) => void,
+  tasks: Readonly<Record<string, Task>>,
+  options: MemoryOptions = {},
+): Explored {
+  const outcomes = new Set<string>();
+  const problems = new Set<string>();
+  const scenario = defineScenario<Setting>({
+    name: 'memory',
+    variants: { v: {} },
+    faults: options.faults ?? {},
+    setup(machine) {
+      const process = machine.process();
+      const mm = process.mm!;
+      const fd = machine.runNow<number>(process.memfdCreate('f'));
+      machine.runNow(process.ftruncate(fd, 2 * PAGE));
+      const device = (
+        options.withDevice === true ? createShadowDevice(machine, mm) : null
+      ) as ShadowDevice;
+      const setting = { process, mm, fd, seen: [], device };
+      prepare(machine, setting);
+      return setting;
+    },
+    tasks: Object.fromEntries(Object.entries(tasks).map(([name, run]) => [name, { run }])),
+    *finally({ process, seen, device }) {
+      outcomes.add(seen.toSorted().join(', '));
+      const { mm } = process;
+      if (mm !== null) for (const problem of problemsOf(mm, device)) problems.add(problem);
+      if (device !== null) yield* removeShadowDevice(device);
+    },
+  });
+  const result = new SourceDpor(programOf(scenario, 'v'), {
+    watches: allDetectors(),
+    executionCountMax: options.executionCountMax ?? 20_000,
+    onExecution({ kernel }) {
+      for (const { message } of kernel.findings) problems.add(message);
+      return false;
+    },
+  }).run();
+  return {
+    executions: result.executions,
+    isComplete: result.isComplete,
+    outcomes: [...outcomes].toSorted(),
+    problems: [...problems],
+  };
+}
+
+function problemsOf(mm: MmStruct, device: ShadowDevice | null): string[] {
+  const mappings = new Set<AddressSpace>();
+  for (const vma of vmas(mm)) if (vma.mapping !== null) mappings.add(vma.mapping);
+  return [
+    ...auditMemory(running, { mms: [mm], mappings: [...mappings] }),
+    ...staleTranslations(mm).map(({ text }) => `a TLB entry ${text}`),
+    ...(device === null ? [] : staleShadows(device, mm)),
+  ];
+}
