@@ -1,6 +1,6 @@
 /**
  * The state of an rw semaphore: who holds it, since when, whom that keeps out, and what taking and
- * leaving it touches. The operations are in rwsem.ts.
+ * leaving it touches. The operations are in rwsem-operations.ts.
  *
  * Two kinds. In the plain one only holders keep others out. In the fair one a writer that waits keeps
  * out readers that come after it, those included that read already and come once more: so a task may
@@ -11,7 +11,7 @@ import type { LockClass } from './lock-class.ts';
 import { KernelObject, type Placement } from './memory.ts';
 import { access, COMMUTE, READ, WRITE, type Access, type PastHold } from './operation.ts';
 import { running } from './running.ts';
-import type { RwsemOperations } from './rwsem.ts';
+import type { RwsemOperations } from './rwsem-operations.ts';
 import type { HeldLock, Task } from './task.ts';
 
 export class RwSemaphore extends KernelObject {
