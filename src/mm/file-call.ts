@@ -176,11 +176,14 @@ export function checkBytes(bytes: ArrayLike<number>): void {
   }
 }
 
-/** Integers are integers: ends the search with a message otherwise. */
+/**
+ * Integers are integers, of whatever size: ends the search with a message otherwise, before anything has
+ * happened.
+ */
 export function checkIntegers(name: string, ...values: readonly number[]): void {
   for (const value of values) {
-    if (!Number.isSafeInteger(value)) {
-      running.misuse(`${name} must be an integer, not ${String(value)}`);
+    if (!Number.isInteger(value)) {
+      running.misuse(`${name} must be integers, not ${String(value)}`);
     }
   }
 }

@@ -48,6 +48,7 @@ import {
   userLoadCall,
   userStoreCall,
 } from './system-call.ts';
+import { userWord } from './user-word.ts';
 
 /** How memory is to be mapped; see the constants in base/mman.ts. */
 export interface UserMmapOptions {
@@ -285,7 +286,7 @@ export class Process {
   load(address: number): Call<number> {
     checkIntegers('the address', address);
     checkIntegers('the arguments of load', address);
-    return userLoadCall(this, address);
+    return userLoadCall(this, userWord('the address', address));
   }
 
   /** A store of one byte: 0, -SIGSEGV or -SIGBUS. */
@@ -293,7 +294,7 @@ export class Process {
     checkIntegers('the address', address);
     checkBytes([byte]);
     checkIntegers('the arguments of store', address, byte);
-    return userStoreCall(this, address, byte);
+    return userStoreCall(this, userWord('the address', address), byte);
   }
 
   /** `memfd_create(name)`: a descriptor of a new, empty file. */

@@ -26,10 +26,17 @@ export function pageAlignWord(length: number): number {
   return ulong(Math.ceil(length / PAGE_SIZE) * PAGE_SIZE);
 }
 
-/** `value` as an int of flags; what is no 32-bit integer ends the search with a message. */
+/** A flag that no call knows. */
+const UNKNOWN_FLAG = 0x4000_0000;
+
+/**
+ * `value` as an int of flags, with 31 bits; what has more, or is negative, has a flag that no call knows.
+ * What is no integer ends the search with a message.
+ */
 export function userFlags(name: string, value: number): number {
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value >= 2 ** 31) {
-    running.misuse(`${name} of a system call must be flags below 2^31, not ${String(value)}`);
+  if (typeof value !== 'number' || !Number.isInteger(value)) {
+    running.misuse(`${name} of a system call must be an integer, not ${String(value)}`);
   }
-  return value;
+  if (value >= 0 && value < 2 ** 31) return value;
+  return (((value % 2 ** 30) + 2 ** 30) % 2 ** 30) | UNKNOWN_FLAG;
 }

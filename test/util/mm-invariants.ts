@@ -186,18 +186,22 @@ function checkCounts(
   }
 }
 
-/**
- * Everything at once, for all address spaces of a machine; `files` are those that are open but need not be
- * mapped. No call may be in progress.
- */
-export function mmProblems(
-  kernel: Kernel,
-  mms: readonly MmStruct[],
-  files: readonly AddressSpace[] = [],
-): Problems {
+/** The files that pages say they are of. */
+function filesOf(kernel: Kernel, problems: Problems): Set<AddressSpace> {
+  const found = new Set<AddressSpace>();
+  for (const { isAnon, mapping } of usedPages(kernel)) {
+    if (isAnon || mapping === null) continue;
+    if (!mapping.memory.isLive) problems.push('a page is of a file that was freed');
+    found.add(mapping as AddressSpace);
+  }
+  return found;
+}
+
+/** Everything at once, for all address spaces of a machine. No call may be in progress. */
+export function mmProblems(kernel: Kernel, mms: readonly MmStruct[]): Problems {
   const problems: Problems = [];
   const mapped = new Map<number, number>();
-  const caches = new Set(files);
+  const caches = filesOf(kernel, problems);
   for (const mm of mms) {
     const all = checkVmas(mm, problems);
     for (const { mapping } of all) if (mapping !== null) caches.add(mapping);

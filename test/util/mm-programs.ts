@@ -6,7 +6,6 @@ import * as fc from 'fast-check';
 import * as mman from '../../src/base/mman.ts';
 import { fn } from '../../src/kernel/call.ts';
 import { allocateStatic } from '../../src/kernel/slab.ts';
-import type { AddressSpace } from '../../src/mm-types/address-space.ts';
 import { vmas } from '../../src/mm-types/mm-take-all-locks.ts';
 import { PTE_PROTNONE, ptePfn, ptePresent, pteWrite } from '../../src/mm-types/page-table.ts';
 import type { Page } from '../../src/mm-types/page.ts';
@@ -193,18 +192,12 @@ export class World extends User {
   readonly processes: Process[] = [this.process];
   readonly fds: number[] = [];
   readonly shadow = new Shadow();
-  private readonly files: AddressSpace[] = [];
   private readonly mn = allocateStatic(this.machine, MmuNotifier);
 
   constructor() {
     super();
     for (const first of [100, 150]) {
-      const fd = this.file(FILE_PAGES, first);
-      this.fds.push(fd);
-      const flags = mman.MAP_SHARED | mman.MAP_FIXED;
-      this.run(this.process.mmap(WINDOW, PAGE, { fd, flags }));
-      this.files.push(vmas(this.process.mm!)[0]!.mapping!);
-      this.run(this.process.munmap(WINDOW, PAGE));
+      this.fds.push(this.file(FILE_PAGES, first));
     }
     const { shadow } = this;
     const { mn } = this;
@@ -233,7 +226,7 @@ export class World extends User {
 
   check(): string[] {
     const mms = this.processes.map((process) => process.mm!);
-    const problems = mmProblems(this.machine, mms, this.files);
+    const problems = mmProblems(this.machine, mms);
     problems.push(...this.shadow.problems, ...this.staleTranslations());
     if (this.shadow.open.length > 0) problems.push('a start without its end');
     for (const task of this.machine.tasks) problems.push(`task ${task.name} is left over`);
