@@ -11,7 +11,7 @@
  * become steps) and the search starts over, so that no verdict rests on the shortcut where it does not
  * hold. The numbers of a result are those of the last search.
  */
-import { SHORTENING_COUNT_MAX } from '../base/limits.ts';
+import { SHORTENING_COUNT_MAX, STEP_COUNT_MAX_DEFAULT } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
 import type { Finding } from '../kernel/finding.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -19,12 +19,21 @@ import { allDetectors } from './detector/index.ts';
 import type { ExploreProgress } from './estimate.ts';
 import type { Explorer } from './exploration.ts';
 import { boundPlanOf, makeExplorer, type BoundWishes, type MadeExplorer } from './make-explorer.ts';
+import { findLivelock } from './livelock.ts';
 import { minimise, type Minimal } from './minimise.ts';
 import type { Program, Schedule } from './program.ts';
+import { replay } from './replay.ts';
 import type { Bound, GoalResult, Suspicion, VariantResult, Violation } from './result.ts';
 import type { SamplingPlan } from './sampler/sampling.ts';
 import { goalName, programOf, type Scenario, type Variant } from './scenario.ts';
-import { identityOf, repeatLocking, shorten, type Bench, type Counterexample } from './shorten.ts';
+import {
+  costOf,
+  identityOf,
+  repeatLocking,
+  shorten,
+  type Bench,
+  type Counterexample,
+} from './shorten.ts';
 import type { Execution, ExploreResult } from './source-dpor.ts';
 import { isAsExpected, isCovered, verdictOf } from './verdict.ts';
 
@@ -129,6 +138,8 @@ class Search {
   private readonly visibleMemory = new Set<string>();
   private readonly collected = new Map<string, Collected>();
   private minimal: readonly Minimal[] = [];
+  /** Rounds after which some loop was given up; null if none was. */
+  private givenUp: number | null = null;
   /** Whether the present search has found anything. */
   private hasFound = false;
   private isStarting = false;
@@ -167,6 +178,9 @@ class Search {
         }
         const limit = result.isComplete ? null : (this.made?.boundReached() ?? null);
         if (limit !== null) this.bound ??= { kind: 'preemptions', limit, isRequested: true };
+        if (this.givenUp !== null) {
+          this.bound ??= { kind: 'rounds', limit: this.givenUp, isRequested: false };
+        }
         this.minimise();
         return result;
       }
@@ -179,6 +193,7 @@ class Search {
   /** Makes what was found as easy to follow as it can be. */
   private minimise(): void {
     const { visibleMemory, options } = this;
+    const kind = this.bound?.kind;
     const all = [...this.collected.values()].map(({ best }) => best);
     const leastPreemptions = options.shortest === true ? (this.made?.boundReached() ?? 0) : 0;
     this.minimal = minimise(
@@ -187,8 +202,9 @@ class Search {
       {
         visibleMemory,
         leastPreemptions,
-        // Whoever has interrupted the search does not want another one.
-        ...(this.bound?.kind === 'interrupted' ? { executionCountMax: 0 } : {}),
+        // Whoever has interrupted the search does not want another one; nor would it get beyond an
+        // execution that does not end.
+        ...(kind === 'interrupted' || kind === 'steps' ? { executionCountMax: 0 } : {}),
       },
     );
   }
@@ -289,6 +305,10 @@ class Search {
     if (kernel.goals.size > (this.example?.goals ?? -1)) {
       this.example = { goals: kernel.goals.size, schedule: run.schedule };
     }
+    if (kernel.cut !== null && this.givenUp === null) {
+      this.givenUp = kernel.cut.limit;
+      this.collectLivelock(run.schedule);
+    }
     const known = new Set<string>();
     for (const finding of kernel.findings) {
       const identity = identityOf(finding);
@@ -328,12 +348,28 @@ class Search {
     this.collected.set(identity, { best: better ?? known.best, attempts: known.attempts + 1 });
   }
 
-  /** An error ends the search; only the bound on steps, if it was asked for, ends it in order. */
+  /** Whether a livelock begins as an execution does that did not come to its end. */
+  private collectLivelock(endless: Schedule): boolean {
+    const { program, watches } = this.bench;
+    const schedule = findLivelock(program, endless, this.options.onStep);
+    if (schedule === null) return false;
+    const { findings } = replay(program, schedule, { watches }).kernel;
+    const finding = findings.find(({ kind }) => kind === 'livelock');
+    if (finding === undefined) return false;
+    const best = { schedule, cost: costOf(schedule), finding };
+    this.collected.set(identityOf(finding), { best, attempts: SHORTENING_COUNT_MAX });
+    return true;
+  }
+
+  /** An error ends the search; in order only a livelock, or the bound on steps that was asked for. */
   private failed(explorer: Explorer, error: unknown): ExploreResult {
-    const limit = this.options.stepCountMax;
-    if (limit !== undefined && error instanceof UsageError && error.code === 'MN205') {
-      this.bound = { kind: 'steps', limit, isRequested: true };
-      return explorer.result(false);
+    if (!this.isStarting && error instanceof UsageError && error.code === 'MN205') {
+      const { stepCountMax: limit = STEP_COUNT_MAX_DEFAULT } = this.options;
+      const isRequested = this.options.stepCountMax !== undefined;
+      if (this.collectLivelock(explorer.schedule) || isRequested) {
+        this.bound = { kind: 'steps', limit, isRequested };
+        return explorer.result(false);
+      }
     }
     if (!this.isStarting && typeof error === 'object' && error !== null) {
       Object.assign(error, { schedule: explorer.schedule } satisfies WithSchedule);

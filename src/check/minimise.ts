@@ -66,7 +66,10 @@ class Item {
     this.identity = identityOf(original.finding);
     this.stepCountMax = 4 * original.schedule.tasks.length + 100;
     // What rests on other executions as well is left as it is.
-    const isAlone = original.schedule.earlier === undefined && original.finding.locking === null;
+    const { earlier } = original.schedule;
+    const { kind, locking } = original.finding;
+    // Of a livelock the order is the point, and a search for it would not come to an end.
+    const isAlone = earlier === undefined && locking === null && kind !== 'livelock';
     this.best = isAlone ? this.attempt(blocksOf(original.schedule)) : null;
     this.isFewest = this.best !== null && this.best.effort.preemptions <= leastPreemptions;
   }

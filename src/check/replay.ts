@@ -6,10 +6,12 @@
  */
 import { STEP_COUNT_MAX_DEFAULT } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
+import type { Report } from '../kernel/finding.ts';
 import { PAUSE, type Kernel } from '../kernel/kernel.ts';
 import { setRunning } from '../kernel/running.ts';
 import type { Task } from '../kernel/task.ts';
 import type { Tracer, Watch } from '../kernel/watch.ts';
+import { livelockAt } from './livelock.ts';
 import type { Program, Schedule } from './program.ts';
 
 export interface ReplayOptions {
@@ -62,7 +64,9 @@ export function replay(program: Program, schedule: Schedule, options: ReplayOpti
   const before = setRunning(kernel);
   try {
     const diverged = run.follow(schedule);
-    if (options.toEnd === true) run.goOn();
+    const livelock = diverged === null ? run.livelockIn(program) : null;
+    if (livelock !== null) kernel.report(livelock);
+    else if (options.toEnd === true) run.goOn();
     const isOver = enabledTasks(kernel).length === 0;
     if (isOver) {
       kernel.finish();
@@ -94,6 +98,14 @@ class Run {
       this.take(this.kernel.tasks[index] as Task, outcome);
     }
     return null;
+  }
+
+  /** What there is to say if the steps so far end in a round that would go on for ever. */
+  livelockIn(program: Program): Report | null {
+    let enabled = 0;
+    for (const { index } of enabledTasks(this.kernel)) enabled |= 1 << index;
+    if (enabled === 0) return null;
+    return livelockAt(program, { tasks: this.tasks, outcomes: this.outcomes }, enabled);
   }
 
   goOn(): void {

@@ -10,6 +10,7 @@ export const FINDING_KINDS = [
   'err-ptr-dereference',
   'data-race',
   'deadlock',
+  'livelock',
   'lock-order',
   'irq-inversion',
   'sleeping-in-atomic',

@@ -9,6 +9,7 @@ const KIND_NAMES: Readonly<Record<FindingKind, string>> = {
   'err-ptr-dereference': 'ERR_PTR dereference',
   'data-race': 'data race',
   deadlock: 'deadlock',
+  livelock: 'livelock',
   'lock-order': 'possible deadlock',
   'irq-inversion': 'possible deadlock with an interrupt',
   'sleeping-in-atomic': 'sleeping function in atomic context',
@@ -27,6 +28,7 @@ const LINKS: Partial<Record<FindingKind, string>> = {
   leak: ' of ',
   'data-race': ' on ',
   deadlock: ' on ',
+  livelock: ' on ',
   'lock-order': ' on ',
   'irq-inversion': ' on ',
 };
