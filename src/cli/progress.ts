@@ -10,7 +10,7 @@ export interface ProgressFigures {
   readonly seconds: number;
   /** Steps of the last execution. */
   readonly depth: number;
-  /** Executions that are left; null if nobody knows yet. */
+  /** Executions that are left; null, or up to infinity, if nobody knows. */
   readonly remaining: Band | null;
 }
 
@@ -26,8 +26,8 @@ export function progressText(figures: ProgressFigures): string {
 }
 
 function remainingText(remaining: Band | null): string {
-  if (remaining === null) return '';
-  const { low, high } = remaining;
+  const { low, high } = remaining ?? { low: 0, high: Infinity };
+  if (high === Infinity) return '';
   if (low === high) return `, ${thousands(low)} more`;
   const [from, to] = [roughly(low), roughly(high)];
   return from === to ? `, some ${from} more` : `, some ${from} to ${to} more`;

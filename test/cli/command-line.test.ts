@@ -20,7 +20,7 @@ describe('the command line', () => {
     for (const args of [['--help'], ['check', '--help']]) {
       const { code, stdout, stderr } = await shop.run(args);
       expect([code, stderr]).toEqual([0, '']);
-      for (const exitCode of [0, 1, 2, 3, 70, 130, 143]) {
+      for (const exitCode of [0, 1, 2, 3, 70, 74, 130, 143]) {
         expect(stdout).toMatch(new RegExp(`^ {2}${exitCode} +\\w`, 'm'));
       }
     }

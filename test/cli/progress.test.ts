@@ -29,7 +29,8 @@ describe('the line', () => {
     { remaining: { low: 17, high: 17 }, says: ', 17 more,' },
     { remaining: { low: 4010, high: 4040 }, says: ', some 4,000 more,' },
     { remaining: { low: 0, high: 3 }, says: ', some 0 to 3 more,' },
-    { remaining: { low: 10, high: Infinity }, says: ', some 10 to a thousand trillion more,' },
+    { remaining: { low: 10, high: 1e20 }, says: ', some 10 to a thousand trillion more,' },
+    { remaining: { low: 10, high: Infinity }, says: '12,345 executions, 4,100 a second' },
   ])('says $says', ({ remaining, says }) => {
     const text = progressText({ ...figures, remaining });
     expect(text).toContain(says);
