@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { ERROR_CODES } from '../../src/base/usage-error.ts';
+import { FINDING_KINDS } from '../../src/kernel/finding.ts';
 
 const errors = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8');
 
@@ -19,4 +20,15 @@ describe('docs/errors.md', () => {
       expect(plain).toContain(words.toLowerCase());
     },
   );
+});
+
+describe('docs/findings.md', () => {
+  it('has every kind of finding, in the order of the registry', () => {
+    const text = readFileSync(new URL('../../docs/findings.md', import.meta.url), 'utf8');
+    const rows = text.split('\n').filter((line) => line.startsWith('| `'));
+    const kinds = rows.flatMap((row) =>
+      [...(row.split('|')[1] ?? '').matchAll(/`([^`]+)`/g)].map((match) => match[1]),
+    );
+    expect(kinds).toEqual([...FINDING_KINDS]);
+  });
 });

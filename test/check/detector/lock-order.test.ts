@@ -52,6 +52,13 @@ import {
 import { schedule, setCurrentState } from '../../../src/kernel/wait.ts';
 import { containerOf, embed, struct } from '../../../src/kernel/struct.ts';
 import {
+  delTimerSync,
+  modTimer,
+  timerList,
+  timerSetup,
+  type TimerList,
+} from '../../../src/kernel/timer.ts';
+import {
   flushScheduledWork,
   flushWork,
   initWork,
@@ -496,6 +503,29 @@ describe('waiting for work, timers and threads', () => {
       },
     });
     expect(violationsOf(result)).toEqual(['lock-order (wq_completion)system_wq, owner.lock']);
+  });
+
+  test('del_timer_sync under a lock that the timer takes is found', () => {
+    const Blinker = struct('blinker', { lock: spinlock(), timer: timerList() });
+    const blink = fn(function* blink(timer: TimerList) {
+      const { lock } = containerOf(timer, Blinker, 'timer');
+      yield* spinLock(lock);
+      yield* spinUnlock(lock);
+    });
+    const result = check(
+      { blinker: embed(Blinker), done: completion() },
+      {
+        *only({ blinker }) {
+          timerSetup(blinker.timer, blink);
+          yield* modTimer(blinker.timer);
+          yield* delTimerSync(blinker.timer);
+          yield* spinLock(blinker.lock);
+          yield* delTimerSync(blinker.timer);
+          yield* spinUnlock(blinker.lock);
+        },
+      },
+    );
+    expect(violationsOf(result)).toEqual(['lock-order (timer)blinker.timer, blinker.lock']);
   });
 
   test('kthread_stop under a lock that the thread takes is found', () => {
