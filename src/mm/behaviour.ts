@@ -38,18 +38,8 @@ export interface Behaviour {
   readonly mergesFaultedIntoUnfaulted: boolean;
   /** munmap goes on as a reader of mmap_sem once the VMAs are out of the tree (dd2283f2605e, v4.20). */
   readonly munmapDowngrades: boolean;
-  /** The `change_pte` callback exists: KSM and COW tell the new PTE (up to v6.9). */
+  /** The `change_pte` callback exists: a copy on write tells the new entry (f7842747d13d, up to v6.9). */
   readonly changePte: boolean;
-  /** The `invalidate_range` callback is called by range_end too (up to v6.5: 1af5a8109904). */
-  readonly invalidateRangeAtEnd: boolean;
-  /** Migration to a device says MMU_NOTIFY_MIGRATE with its owner (v5.9); before, CLEAR. */
-  readonly migrateEvent: boolean;
-  /** Exclusive device access says MMU_NOTIFY_EXCLUSIVE with its owner (v5.14); before, CLEAR. */
-  readonly exclusiveEvent: boolean;
-  /** `skips`: the OOM reaper leaves mms with notifiers alone (up to v4.18); `nonblock`: 93065ac753e4. */
-  readonly oomReaper: 'nonblock' | 'skips';
-  /** Collapse of file pages by khugepaged tells notifiers (f268f6cf875f, v6.1). */
-  readonly collapseFileNotifies: boolean;
 }
 
 export const LINUX_6_18: Behaviour = {
@@ -62,11 +52,6 @@ export const LINUX_6_18: Behaviour = {
   mergesFaultedIntoUnfaulted: true,
   munmapDowngrades: true,
   changePte: false,
-  invalidateRangeAtEnd: false,
-  migrateEvent: true,
-  exclusiveEvent: true,
-  oomReaper: 'nonblock',
-  collapseFileNotifies: true,
 };
 
 /** The kernel of the series. */
@@ -77,10 +62,6 @@ export const LINUX_5_4: Behaviour = {
   mremapUnmapsBeforeChecks: true,
   mergesFaultedIntoUnfaulted: false,
   changePte: true,
-  invalidateRangeAtEnd: true,
-  migrateEvent: false,
-  exclusiveEvent: false,
-  collapseFileNotifies: false,
 };
 
 class BehaviourSlot {

@@ -14,6 +14,7 @@ import { nonBlockEnd, nonBlockStart } from '../kernel/preempt.ts';
 import { current } from '../kernel/running.ts';
 import { srcuReadLock, srcuReadUnlock } from '../kernel/srcu.ts';
 import { containerOf } from '../kernel/struct.ts';
+import type { MmStruct } from '../mm-types/mm-struct.ts';
 import {
   MmuNotifier,
   mmHasNotifiers,
@@ -159,3 +160,33 @@ export const mmuNotifierInvalidateRangeOnlyEnd = fn(function* mmuNotifierInvalid
 ) {
   if (mmHasNotifiers(range.mm)) yield* invalidateRangeEndSlow(range, true);
 });
+
+/**
+ * Between a start and an end, under the page-table lock: the entry of one page gets another page. Must not
+ * sleep. Up to v6.9; see the switch `changePte` of the mm's behaviour.
+ *
+ * @kernel mmu_notifier_change_pte
+ */
+export const mmuNotifierChangePte = fn(function* mmuNotifierChangePte(
+  mm: MmStruct,
+  address: number,
+  pte: number,
+) {
+  if (mmHasNotifiers(mm)) yield* changePteSlow(mm, address, pte);
+});
+
+const changePteSlow = fn(
+  function* changePteSlow(mm: MmStruct, address: number, pte: number) {
+    const notifiers = mmuNotifierMmOf(mm) as MmuNotifierMm;
+    const index = yield* srcuReadLock(notifierSrcu());
+    let node = yield* hlistFirstRcu(notifiers.list);
+    while (node !== null) {
+      const mn = containerOf(node, MmuNotifier, 'hlist');
+      const { changePte } = mn.ops!;
+      if (changePte !== undefined) yield* changePte(mn, mm, address, pte);
+      node = yield* hlistNextRcu(node);
+    }
+    yield* srcuReadUnlock(notifierSrcu(), index);
+  },
+  { name: '__mmu_notifier_change_pte' },
+);

@@ -13,9 +13,6 @@
  * Readers walk the list under SRCU: callbacks may sleep. One SRCU domain serves all mms. Writers hold
  * `lock`. Who is on the list is not called after it was unlinked *and* an SRCU grace period has
  * passed; both are needed before its memory may go.
- *
- * Not modelled yet: the young and change_pte callbacks, and the lockdep map that reports an allocation
- * in a callback which may enter reclaim.
  */
 import type { KernelCallable } from '../kernel/call.ts';
 import type { ErrPtr } from '../kernel/err-ptr.ts';
@@ -81,6 +78,20 @@ export interface MmuNotifierOps {
   readonly invalidateRangeEnd?: KernelCallable<[MmuNotifier, MmuNotifierRange], void>;
   /** For hardware that walks the CPU's page tables. [start, end) in bytes. Must not sleep. */
   readonly invalidateRange?: KernelCallable<[MmuNotifier, MmStruct, number, number], void>;
+  /**
+   * The entry of `address` is about to change from one page to another that is known already: what maps the
+   * old one may map the new one instead. Up to v6.9, and only between a start and an end. Must not sleep.
+   */
+  readonly changePte?: KernelCallable<[MmuNotifier, MmStruct, number, number], void>;
+  /**
+   * Page aging: was [start, end) used through the secondary MMU since it was last asked? Forgets it, and
+   * flushes what would hide the next use. Called under the page-table lock, without a start: must not sleep.
+   */
+  readonly clearFlushYoung?: KernelCallable<[MmuNotifier, MmStruct, number, number], boolean>;
+  /** The same without the flush: some uses may be missed (idle page tracking). Must not sleep. */
+  readonly clearYoung?: KernelCallable<[MmuNotifier, MmStruct, number, number], boolean>;
+  /** The same for one address, without forgetting it (khugepaged). Must not sleep. */
+  readonly testYoung?: KernelCallable<[MmuNotifier, MmStruct, number], boolean>;
   /**
    * Makes the notifier of `mmu_notifier_get` for an mm. Called with mmap_sem held for write; may
    * sleep. Returns it, or an ERR_PTR.
