@@ -3,10 +3,10 @@ import { BOUNDS_FIRST_MAX } from '../base/limits.ts';
 import { RemainingEstimate, type Band } from './estimate.ts';
 import type { Explorer, ExploreOptions } from './exploration.ts';
 import { IterativeBound, type BoundPlan, type BoundRound } from './iterative-bound.ts';
+import { OptimalDpor } from './optimal-dpor.ts';
 import type { Program } from './program.ts';
 import type { SamplingFigures } from './result.ts';
 import { Sampling, type SamplingPlan } from './sampler/sampling.ts';
-import { SourceDpor } from './source-dpor.ts';
 
 export interface MadeExplorer {
   readonly explorer: Explorer;
@@ -62,7 +62,7 @@ export function makeExplorer(
 ): MadeExplorer {
   const unbounded = { figures: () => null, rounds: () => [], boundReached: () => null };
   if (plan !== undefined && 'from' in plan) {
-    const makeWhole = (left: ExploreOptions): Explorer => new SourceDpor(program, left);
+    const makeWhole = (left: ExploreOptions): Explorer => new OptimalDpor(program, left);
     const explorer = new IterativeBound(program, plan, makeWhole, options);
     return {
       ...unbounded,
@@ -82,7 +82,7 @@ export function makeExplorer(
       figures: () => explorer.figures(),
     };
   }
-  const explorer = new SourceDpor(program, options);
+  const explorer = new OptimalDpor(program, options);
   const estimate = new RemainingEstimate();
   const counts = { length: 0, done: [], pending: [] };
   return {

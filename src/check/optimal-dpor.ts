@@ -21,6 +21,7 @@ import { STEP_COUNT_MAX_DEFAULT } from '../base/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { running, setRunning } from '../kernel/running.ts';
 import type { Task } from '../kernel/task.ts';
+import type { BranchCounts } from './estimate.ts';
 import { tookAnotherCourse, tooManySteps } from './explore-error.ts';
 import type { Execution, ExploreOptions, ExploreResult } from './exploration.ts';
 import type { Program, Schedule } from './program.ts';
@@ -33,6 +34,8 @@ class Node {
   enabled = 0;
   /** What is yet to be explored; the first is being explored. */
   tree: Branch[] = [];
+  /** Branches that were explored. */
+  doneCount = 0;
   /** What sleeps here. */
   readonly sleep: Branch[] = [];
   /** For the branch that is taken first where nothing was planned: they are the most. */
@@ -52,7 +55,8 @@ export class OptimalDpor {
   private readonly beginning: Beginning;
   private readonly blockedStep = new Step();
   private readonly budget = { left: 0 };
-  private budgetGiven = 0;
+  /** Branches that may be planned at one time, of an execution as long as the longest so far. */
+  plannedLimit = 0;
   private kernel!: Kernel;
   /** Length of the prefix that the next execution repeats; after one, its length. */
   private depth = 0;
@@ -117,6 +121,16 @@ export class OptimalDpor {
       tasks: steps.map((step) => step.task),
       outcomes: steps.map((step) => step.outcome | step.pause),
     };
+  }
+
+  /** Fills `out` for an estimate of what remains. */
+  branchCounts(out: BranchCounts): void {
+    out.length = this.depth;
+    for (let at = 0; at < this.depth; at += 1) {
+      const { doneCount, tree } = this.nodes[at] as Node;
+      out.done[at] = doneCount;
+      out.pending[at] = Math.max(0, tree.length - 1);
+    }
   }
 
   // ---- one execution ------------------------------------------------------------------------
@@ -228,6 +242,7 @@ export class OptimalDpor {
     if (at >= this.stepCountMax) throw tooManySteps(this.kernel, this.order.steps);
     const node = (this.nodes[at] ??= new Node());
     node.enabled = enabled;
+    node.doneCount = 0;
     this.inheritSleep(at, node);
     if (parent === null || parent.children.length === 0) {
       this.choose(node, enabled, at);
@@ -302,7 +317,7 @@ export class OptimalDpor {
       for (const group of step.races) this.plan(group, step, at);
     }
     this.processBlockedTasks();
-    const planned = this.budgetGiven - this.budget.left;
+    const planned = this.plannedLimit - this.budget.left;
     if (planned > this.plannedCountMax) this.plannedCountMax = planned;
   }
 
@@ -326,9 +341,9 @@ export class OptimalDpor {
 
   private reserveBudget(): void {
     const wanted = this.branchesPerTask * this.depth * this.kernel.tasks.length;
-    if (wanted <= this.budgetGiven) return;
-    this.budget.left += wanted - this.budgetGiven;
-    this.budgetGiven = wanted;
+    if (wanted <= this.plannedLimit) return;
+    this.budget.left += wanted - this.plannedLimit;
+    this.plannedLimit = wanted;
   }
 
   /** Plans an execution in which `racing` comes before the steps of `group`, unless there is one. */
@@ -375,6 +390,7 @@ export class OptimalDpor {
       const done = tree.shift() as Branch;
       if (done.isPlanned) this.budget.left += 1;
       sleep.push(done);
+      node.doneCount += 1;
       while (tree.length > 0) {
         const next = tree[0] as Branch;
         if (!isAsleep(node, next.task, next.outcome)) {

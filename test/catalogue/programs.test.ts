@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { UsageError } from '../../src/base/usage-error.ts';
 import { findProgram, PROGRAMS } from '../../src/catalogue/program/index.ts';
+import { OptimalDpor } from '../../src/check/optimal-dpor.ts';
 import { programOf, type AnyScenario } from '../../src/check/scenario.ts';
 import { SourceDpor, type ExploreResult } from '../../src/check/source-dpor.ts';
 
@@ -65,15 +66,42 @@ function range(first: number, last: number): number[] {
   return Array.from({ length: last - first + 1 }, (_, at) => first + at);
 }
 
+/** The numbers of tasks with which each program is explored. */
+const SIZES: Readonly<Record<string, readonly number[]>> = {
+  'program/lockinc': range(2, 9),
+  'program/ainc': range(2, 7),
+  'program/ainc-void': range(2, 7),
+  'program/readers': [...range(2, 8), 13],
+  'program/lastzero': [5, 10, 15],
+  'program/indexer': [11, 12, 15],
+  'program/filesystem': range(13, 18),
+  'program/refcount': range(1, 4),
+};
+
 describe('exact numbers of traces', () => {
+  for (const { name, counts, traces } of PROGRAMS) {
+    for (const count of counts === null ? [0] : (SIZES[name] ?? [])) {
+      const full = counts === null ? name : `${name}-${count}`;
+      test(`${full} is executed once for each of its ${traces[count]} traces, and no run abandoned`, () => {
+        const explorer = new OptimalDpor(programOf(findProgram(full) as AnyScenario, 'sc'));
+        const { executions, blocked, isComplete } = explorer.run();
+        expect({ executions, blocked, isComplete }).toEqual({
+          executions: traces[count],
+          blocked: 0,
+          isComplete: true,
+        });
+        expect(explorer.plannedCountMax).toBeLessThanOrEqual(explorer.plannedLimit);
+      }, 120_000);
+    }
+  }
+});
+
+describe('exact numbers of traces without wakeup trees', () => {
   const explored: Record<string, readonly number[]> = {
-    'program/lockinc': range(2, 8),
-    'program/ainc': range(2, 7),
-    'program/ainc-void': range(2, 7),
+    ...SIZES,
+    'program/lockinc': range(2, 7),
     'program/readers': range(2, 8),
     'program/lastzero': [5],
-    'program/indexer': [11, 12, 15],
-    'program/filesystem': range(13, 18),
     'program/refcount': range(1, 3),
   };
   /** Source-DPOR repeats prefixes only where writers race with writers. */

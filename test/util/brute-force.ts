@@ -13,6 +13,7 @@
  * - two neighbours ordered by `after` alone must not be possible the other way round.
  * Each breach is a line in `faults`.
  */
+import { OptimalDpor } from '../../src/check/optimal-dpor.ts';
 import type { Program, Schedule } from '../../src/check/program.ts';
 import { SourceDpor } from '../../src/check/source-dpor.ts';
 import { isErr, ptrErr } from '../../src/kernel/err-ptr.ts';
@@ -355,11 +356,23 @@ export interface Comparison {
   readonly faults: readonly string[];
 }
 
-/** Explores `program` and compares with {@link bruteForce}. */
+/** Explores `program` with both explorers and compares with {@link bruteForce}; they must agree. */
 export function compare(program: Program, options: BruteForceOptions = {}): Comparison {
   const all = bruteForce(program, options);
+  const optimal = compareWith(OptimalDpor, program, all);
+  const source = compareWith(SourceDpor, program, all);
+  const [one, other] = [optimal, source].map(({ blocked: _, ...rest }) => JSON.stringify(rest));
+  const disagreement = one === other ? [] : [`Source-DPOR says otherwise: ${other}`];
+  return { ...optimal, faults: [...all.faults, ...disagreement] };
+}
+
+function compareWith(
+  Explorer: typeof OptimalDpor | typeof SourceDpor,
+  program: Program,
+  all: BruteForce,
+): Comparison {
   const schedules: Schedule[] = [];
-  const result = new SourceDpor(program, {
+  const result = new Explorer(program, {
     onExecution: (run) => {
       schedules.push(run.schedule);
       return false;
@@ -382,6 +395,6 @@ export function compare(program: Program, options: BruteForceOptions = {}): Comp
     blocked: result.blocked,
     missing,
     repeated,
-    faults: all.faults,
+    faults: [],
   };
 }
