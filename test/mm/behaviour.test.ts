@@ -15,6 +15,8 @@ import { MmuNotifier } from '../../src/mmu-notifier/mmu-notifier.ts';
 import { mmuNotifierRegister } from '../../src/mmu-notifier/register.ts';
 import { at, BASE, pages, User } from '../util/direct-user.ts';
 
+/** Pages of a GiB. */
+const GIB = 2 ** 30 / 4096;
 const RW = m.PROT_READ | m.PROT_WRITE;
 const ANON = m.MAP_PRIVATE | m.MAP_ANONYMOUS | m.MAP_FIXED;
 const FIXED = m.MREMAP_MAYMOVE | m.MREMAP_FIXED;
@@ -31,18 +33,17 @@ function to(page: number, flags = FIXED): { flags: number; newAddress: number } 
 
 function toldByMprotect(mprotectRange: Behaviour['mprotectRange']): string[] {
   const user = new User({ mprotectRange });
-  map(user, gib - 1024, 2048);
+  map(user, GIB - 1024, 2048);
   user.listen();
-  user.run(user.process.store(at(gib - 1), 1));
-  user.run(user.process.store(at(gib + 1), 1));
-  user.run(user.process.mprotect(at(gib - 1024), pages(2048), m.PROT_READ));
+  user.run(user.process.store(at(GIB - 1), 1));
+  user.run(user.process.store(at(GIB + 1), 1));
+  user.run(user.process.mprotect(at(GIB - 1024), pages(2048), m.PROT_READ));
   return user.heard();
 }
 
 test('mprotectRange: one range for the VMA, or one for each GiB from its first populated part on', () => {
-  const gib = 2 ** 30 / 4096;
-  expect(toldByMprotect('vma')).toEqual([`${gib - 1024}-${gib + 1024}`]);
-  expect(toldByMprotect('pud')).toEqual([`${gib - 512}-${gib}`, `${gib}-${gib + 1024}`]);
+  expect(toldByMprotect('vma')).toEqual([`${GIB - 1024}-${GIB + 1024}`]);
+  expect(toldByMprotect('pud')).toEqual([`${GIB - 512}-${GIB}`, `${GIB}-${GIB + 1024}`]);
 });
 
 function movedOver(mremapSeveralVmas: boolean): [string, string[]] {
