@@ -112,5 +112,5 @@ function wrongCount(faults: Unknown): string | null {
 function wrongBound(where: string, value: unknown): string | null {
   const count = isObject(value) ? value['preemptions'] : undefined;
   if (count === undefined || (Number.isInteger(count) && (count as number) >= 0)) return null;
-  return `'preemptions' of ${where} is '${String(count)}'; it must be a number, 0 or more`;
+  return `'preemptions' of ${where} is ${JSON.stringify(count)}; it must be a number, 0 or more`;
 }

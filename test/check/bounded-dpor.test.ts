@@ -5,6 +5,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import { BoundedDpor } from '../../src/check/bounded-dpor.ts';
+import type { Program } from '../../src/check/program.ts';
 import { SourceDpor } from '../../src/check/source-dpor.ts';
 import { bugOn } from '../../src/kernel/assertion.ts';
 import { readOnce, writeOnce } from '../../src/kernel/field.ts';
@@ -136,23 +137,24 @@ describe('an explorer is caught that', () => {
   });
 });
 
-describe('a bound', () => {
-  const lostUpdate = () =>
-    small(
-      { x: 0 },
-      {
-        *a(s) {
-          const x = yield* readOnce(s, 'x');
-          yield* writeOnce(s, 'x', x + 1);
-        },
-        *b(s) {
-          const x = yield* readOnce(s, 'x');
-          yield* writeOnce(s, 'x', x + 1);
-          bugOn((yield* readOnce(s, 'x')) < 2, 'an update was lost');
-        },
+function lostUpdate(): Program {
+  return small(
+    { x: 0 },
+    {
+      *a(s) {
+        const x = yield* readOnce(s, 'x');
+        yield* writeOnce(s, 'x', x + 1);
       },
-    );
+      *b(s) {
+        const x = yield* readOnce(s, 'x');
+        yield* writeOnce(s, 'x', x + 1);
+        bugOn((yield* readOnce(s, 'x')) < 2, 'an update was lost');
+      },
+    },
+  );
+}
 
+describe('a bound', () => {
   test('of 0 runs each task as far as it can, in every order', () => {
     expect(new BoundedDpor(lostUpdate(), 0).run()).toMatchObject({
       executions: 2,
@@ -187,14 +189,14 @@ describe('a bound', () => {
       },
     );
     const deadlocksWith = (bound: number): number => {
-      let count = 0;
+      let deadlocks = 0;
       new BoundedDpor(deadlock, bound, {
         onExecution({ kernel }) {
-          if (kernel.tasks.some((task) => !task.isDone)) count += 1;
+          if (kernel.tasks.some((task) => !task.isDone)) deadlocks += 1;
           return false;
         },
       }).run();
-      return count;
+      return deadlocks;
     };
     expect(deadlocksWith(0)).toBe(0);
     expect(deadlocksWith(1)).toBeGreaterThan(0);
