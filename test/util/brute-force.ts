@@ -361,7 +361,7 @@ export function compare(program: Program, options: BruteForceOptions = {}): Comp
   const all = bruteForce(program, options);
   const optimal = compareWith(OptimalDpor, program, all);
   const source = compareWith(SourceDpor, program, all);
-  const [one, other] = [optimal, source].map(({ blocked: _, ...rest }) => JSON.stringify(rest));
+  const [one, other] = [optimal, source].map((found) => JSON.stringify({ ...found, blocked: 0 }));
   const disagreement = one === other ? [] : [`Source-DPOR says otherwise: ${other}`];
   return { ...optimal, faults: [...all.faults, ...disagreement] };
 }
