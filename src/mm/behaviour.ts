@@ -40,6 +40,8 @@ export interface Behaviour {
   readonly munmapDowngrades: boolean;
   /** The `change_pte` callback exists: a copy on write tells the new entry (f7842747d13d, up to v6.9). */
   readonly changePte: boolean;
+  /** `skips`: the OOM reaper leaves mms with notifiers alone (up to v4.18); `nonblock`: 93065ac753e4. */
+  readonly oomReaper: 'nonblock' | 'skips';
 }
 
 export const LINUX_6_18: Behaviour = {
@@ -52,6 +54,7 @@ export const LINUX_6_18: Behaviour = {
   mergesFaultedIntoUnfaulted: true,
   munmapDowngrades: true,
   changePte: false,
+  oomReaper: 'nonblock',
 };
 
 /** The kernel of the series. */
