@@ -140,6 +140,8 @@ class Search {
   private minimal: readonly Minimal[] = [];
   /** Rounds after which some loop was given up; null if none was. */
   private givenUp: number | null = null;
+  /** Whether a sample was cut: what is true of one will be of others. */
+  private hasCut = false;
   /** Whether the present search has found anything. */
   private hasFound = false;
   private isStarting = false;
@@ -307,6 +309,10 @@ class Search {
     }
     if (kernel.cut !== null && this.givenUp === null) {
       this.givenUp = kernel.cut.limit;
+      this.collectLivelock(run.schedule);
+    }
+    if (run.isCut === true && !this.hasCut) {
+      this.hasCut = true;
       this.collectLivelock(run.schedule);
     }
     const known = new Set<string>();

@@ -26,6 +26,8 @@ export interface Execution {
   readonly schedule: Schedule;
   /** For each step, the step + 1 up to which it comes after each task: row `step`, see `clockOf`. */
   readonly clockOf: (step: number) => Int32Array;
+  /** True for a sample that was cut: it has not come to its end, nor may it ever. */
+  readonly isCut?: boolean;
 }
 
 export interface ExploreResult {

@@ -7,11 +7,24 @@ import { programOf, type AnyScenario } from '../../src/check/scenario.ts';
 import { allDetectors } from '../../src/check/detector/index.ts';
 import { goal } from '../../src/kernel/choose.ts';
 import { readOnce, writeOnce } from '../../src/kernel/field.ts';
+import { mutex, mutexLock, mutexTrylock, mutexUnlock, type Mutex } from '../../src/kernel/mutex.ts';
+import type { Body } from '../../src/kernel/operation.ts';
 import type { Instance } from '../../src/kernel/struct.ts';
 import { scenarioOf } from './small-scenario.ts';
 
 const fields = { x: 0 };
 type Shared = Instance<typeof fields>;
+
+/** Takes `first`, tries `second`, and gives way politely. */
+function* politely(first: Mutex, second: Mutex): Body<void> {
+  for (;;) {
+    yield* mutexLock(first);
+    if (yield* mutexTrylock(second)) break;
+    yield* mutexUnlock(first);
+  }
+  yield* mutexUnlock(second);
+  yield* mutexUnlock(first);
+}
 
 function named(name: string): AnyScenario {
   return findScenario(name) as AnyScenario;
@@ -77,6 +90,24 @@ describe('sampling a variant', () => {
     expect(result).toMatchObject({ executions: 300, bound: { kind: 'samples' } });
     // The plain code is a step of its own then; that the reads alone are is one trace.
     expect(result.sampling?.traces).toBe(4);
+  });
+
+  it('looks for a livelock where a sample does not end', () => {
+    const scenario = scenarioOf(
+      { a: mutex(), b: mutex() },
+      {
+        one: (s) => politely(s.a, s.b),
+        other: (s) => politely(s.b, s.a),
+      },
+    );
+    const result = checkVariant(scenario, 'v', {
+      sampling: { method: 'random', samples: 300, seed: 1 },
+      stepCountMax: 20,
+    });
+    expect(result.sampling?.cut).toBeGreaterThan(0);
+    expect(result.sampling?.cut).toBeLessThan(300);
+    expect(result.violations.map(({ kind }) => kind)).toContain('livelock');
+    expect(result).toMatchObject({ executions: 300, bound: { kind: 'samples' } });
   });
 
   it('ends at the first violation if asked, and at any other bound', () => {

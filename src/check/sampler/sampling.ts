@@ -140,7 +140,7 @@ export class Sampling {
       this.program.finish(kernel);
       kernel.end();
     }
-    return options.onExecution?.(this.execution()) ?? false;
+    return options.onExecution?.(this.execution(isCut)) ?? false;
   }
 
   /** Takes steps until no task can; false if there are too many. */
@@ -160,7 +160,7 @@ export class Sampling {
     }
   }
 
-  private execution(): Execution {
+  private execution(isCut: boolean): Execution {
     const { kernel, order } = this;
     return {
       kernel,
@@ -169,6 +169,7 @@ export class Sampling {
         return order.schedule;
       },
       clockOf: (step) => order.clockOf(step),
+      isCut,
     };
   }
 }
