@@ -10,7 +10,7 @@ import { interruptBody } from '../kernel/interrupt.ts';
 import { Oops } from '../kernel/oops.ts';
 import type { Body } from '../kernel/operation.ts';
 import { setRunning } from '../kernel/running.ts';
-import type { TaskKind } from '../kernel/task.ts';
+import type { Task, TaskKind } from '../kernel/task.ts';
 import type { Tracer, Watch } from '../kernel/watch.ts';
 import type { Program } from './program.ts';
 
@@ -75,6 +75,12 @@ export interface ScenarioDefinition<K extends Kernel, S> {
   /** Builds the state. Runs first in each execution, not interleaved. */
   setup(kernel: K, variant: string): S;
   readonly tasks: Readonly<Record<string, TaskDefinition<S>>>;
+  /**
+   * Groups of tasks that run the same code on the same state, by name: which one of them is which makes no
+   * difference, so they are explored in one order of their beginnings only. The state must not tell them
+   * apart either. Nothing is left out that another order would not show with other names.
+   */
+  readonly interchangeable?: readonly (readonly string[])[];
   /** Some execution must reach each, or a clean verdict means nothing. */
   readonly goals?: readonly Goal[];
   /** Runs after all tasks have ended, before the search for leaks; plain code or a generator. */
@@ -110,12 +116,21 @@ export function programOf<K extends Kernel, S>(scenario: Scenario<K, S>, variant
       if (ready === null) return kernel;
       kernel.roots.push(state);
       const before = setRunning(kernel);
+      const started = new Map<string, Task>();
       for (const [name, task] of tasks) {
         const body = (): Body<unknown> => task.run(state, variant);
         const isInterrupt = task.kind === 'interrupt';
-        kernel.spawn(name, task.kind ?? 'thread', task.cpu ?? null, () =>
+        const made = kernel.spawn(name, task.kind ?? 'thread', task.cpu ?? null, () =>
           isInterrupt ? interruptBody(body) : body(),
         );
+        if (scenario.interchangeable !== undefined) started.set(name, made);
+      }
+      for (const group of scenario.interchangeable ?? []) {
+        for (const [at, name] of group.entries()) {
+          const task = started.get(name);
+          if (at > 0 && task !== undefined)
+            task.twin = started.get(group[at - 1] as string) ?? null;
+        }
       }
       setRunning(before);
       return kernel;

@@ -29,6 +29,8 @@ export function scenarioProblem(scenario: object): string | null {
   }
   const misspelt = misspeltWord(scenario as Unknown);
   if (misspelt !== null) return problem(misspelt);
+  const unlike = unlikeTasks(tasks, (scenario as Unknown)['interchangeable']);
+  if (unlike !== null) return problem(unlike);
   if (goals !== undefined && !Array.isArray(goals)) return problem(`'goals' must be a list`);
   if (after !== undefined && typeof after !== 'function') {
     return problem(`'finally' must be a function`);
@@ -49,6 +51,7 @@ const KEYS = {
     'finally',
     'boot',
     'preemptions',
+    'interchangeable',
   ],
   variant: ['expect', 'alsoKnown', 'about', 'preemptions'],
   expectation: ['verdict', 'kind', 'object', 'invariant'],
@@ -88,6 +91,31 @@ function variantProblem(name: string, variant: unknown): string | null {
     wrongWord(`the verdict that ${where} expects`, verdict, VERDICTS) ??
     (kind === undefined ? null : wrongWord(`the kind that ${where} expects`, kind, FINDING_KINDS))
   );
+}
+
+/** Tasks that are said to be interchangeable and are not. */
+function unlikeTasks(tasks: Unknown, groups: unknown): string | null {
+  if (groups === undefined) return null;
+  const isList = Array.isArray(groups) && groups.every((group) => Array.isArray(group));
+  if (!isList) return `'interchangeable' must be a list of lists of task names`;
+  const seen = new Set<unknown>();
+  for (const group of groups as unknown[][]) {
+    const [first] = group;
+    for (const name of group) {
+      if (seen.has(name)) return `'interchangeable' has task '${String(name)}' twice`;
+      seen.add(name);
+      const task = tasks[String(name)] as Unknown | undefined;
+      if (task === undefined) {
+        return `'interchangeable' names '${String(name)}', which is no task.${suggestion(String(name), Object.keys(tasks))}`;
+      }
+      const model = tasks[String(first)] as Unknown;
+      const isLike = task['run'] === model['run'] && task['kind'] === model['kind'];
+      if (!isLike || task['cpu'] !== undefined) {
+        return `'${String(first)}' and '${String(name)}' are not interchangeable: their 'run' must be the same function, their 'kind' the same, and none may have a 'cpu'`;
+      }
+    }
+  }
+  return null;
 }
 
 function unknownKey(where: string, value: unknown, known: readonly string[]): string | null {

@@ -67,6 +67,7 @@ export class Kernel extends KernelState {
     if (operation === null) return false;
     const { cpu } = task;
     if (cpu.isShared && cpu.excludes(task) && !isInterruptEntry(task)) return false;
+    if (task.twin !== null && task.twin.firstStep < 0) return false;
     return operation.isEnabled(task);
   }
 
@@ -94,6 +95,10 @@ export class Kernel extends KernelState {
     this.stepCount += 1;
     this.forgetOrder();
     task.lastStep = this.stepCount - 1;
+    if (task.firstStep < 0) {
+      task.firstStep = task.lastStep;
+      if (task.twin !== null) this.requires(task.twin.firstStep);
+    }
     if (task.cpu.isShared) {
       // An interrupt comes in between all the same: only what turns interrupts off keeps it waiting.
       const since = isInterruptEntry(task) ? -1 : task.cpu.lastReleaseSince;
@@ -339,7 +344,8 @@ export class Kernel extends KernelState {
       if (item instanceof Operation) {
         task.pending = item;
         task.argument = this.madeArgument;
-        if (item.maySleep && task.atomicReason() !== null) this.mightSleep(task, item.describe(task));
+        if (item.maySleep && task.atomicReason() !== null)
+          this.mightSleep(task, item.describe(task));
         return;
       }
       this.enter(task, item as Call<unknown>);

@@ -81,6 +81,13 @@ export class Task {
   readonly spawnedAt: number;
   /** The last step that it took, or -1. */
   lastStep = -1;
+  /** Its first step, or -1. */
+  firstStep = -1;
+  /**
+   * A task that does the same with the same, and begins before this one: which of them begins first
+   * makes no difference. Null if there is none.
+   */
+  twin: Task | null = null;
 
   /** Nesting of preempt_disable, spinlocks included. */
   preemptCount = 0;
