@@ -1,11 +1,11 @@
 /**
- * What the README shows is what the program prints. `npm run docs` writes it anew.
+ * What the documents show is what the program prints. `npm run docs` writes it anew.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 
-const README = new URL('../../README.md', import.meta.url);
+const DOCUMENTS = ['README.md', 'docs/sampling.md'];
 const MAIN = new URL('../../dist/cli/main.js', import.meta.url);
 const BLOCK = /(<!-- output: (.+?) -->\n+```text\n)([\s\S]*?)(```\n+<!-- end -->)/g;
 
@@ -17,13 +17,14 @@ function outputOf(command: string): string {
   });
 }
 
-test('the outputs in the README are those of the commands they name', () => {
-  const text = readFileSync(README, 'utf8');
+test.each(DOCUMENTS)('the outputs in %s are those of the commands they name', (name) => {
+  const path = new URL(`../../${name}`, import.meta.url);
+  const text = readFileSync(path, 'utf8');
   const fresh = text.replaceAll(
     BLOCK,
     (_, head: string, command: string, __, tail: string) => head + outputOf(command) + tail,
   );
   expect(text).toMatch(BLOCK);
-  if (process.env['UPDATE_DOCS'] === '1') writeFileSync(README, fresh);
+  if (process.env['UPDATE_DOCS'] === '1') writeFileSync(path, fresh);
   else expect(text).toBe(fresh);
 });
