@@ -90,6 +90,9 @@ export function checkVariant<K extends Kernel, S>(
     models: scenario.models ?? [],
     expected: variant.expect ?? null,
     asExpected: isAsExpected(variant, verdict, violations),
+    ...(scenario.interchangeable === undefined
+      ? {}
+      : { interchangeable: scenario.interchangeable }),
     verdict,
     complete,
     bound: search.bound,

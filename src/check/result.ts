@@ -82,6 +82,8 @@ export interface VariantResult {
   readonly models: readonly string[];
   readonly expected: Expectation | null;
   readonly asExpected: boolean;
+  /** Groups of tasks that were taken to be the same; left out: none. */
+  readonly interchangeable?: readonly (readonly string[])[];
   readonly verdict: Verdict;
   readonly complete: boolean;
   readonly bound: Bound | null;

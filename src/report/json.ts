@@ -24,6 +24,7 @@ export interface JsonResult {
   /** Null if the variant states nothing. */
   readonly expected: Expectation | null;
   readonly asExpected: boolean;
+  readonly interchangeable?: readonly (readonly string[])[];
   readonly verdict: Verdict;
   readonly complete: boolean;
   /** What ended the search; absent if nothing did. */
@@ -148,6 +149,7 @@ function jsonResult({ result, shown, exampleToken }: CheckedVariant): JsonResult
     models: result.models,
     expected: result.expected === null ? null : jsonExpectation(result.expected),
     asExpected: result.asExpected,
+    ...(result.interchangeable === undefined ? {} : { interchangeable: result.interchangeable }),
     verdict: result.verdict,
     complete: result.complete,
     ...(bound === null

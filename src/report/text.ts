@@ -163,9 +163,10 @@ function expectedText(expected: Expectation): string {
 }
 
 /** Searches with a bound may execute a class more than once. */
-function extentText({ rounds }: VariantResult): string {
+function extentText({ rounds, interchangeable = [] }: VariantResult): string {
   const which = rounds === undefined ? 'one' : 'one or more';
-  return `${which} for each class of equivalent interleavings`;
+  const upTo = interchangeable.map((group) => `, up to exchanging ${group.join(', ')}`).join('');
+  return `${which} for each class of equivalent interleavings${upTo}`;
 }
 
 /** `by preemptions allowed: 0: 2 executions, 1: 14, 2: 31 (not all)`. */

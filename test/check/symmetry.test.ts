@@ -6,6 +6,7 @@ import { array, assert, constantFrom, integer, property } from 'fast-check';
 import { expect, test } from 'vitest';
 import { lockinc } from '../../src/catalogue/program/lockinc.ts';
 import { lostUpdate } from '../../src/catalogue/program/lost-update.ts';
+import { checkVariant } from '../../src/check/check-variant.ts';
 import { OptimalDpor } from '../../src/check/optimal-dpor.ts';
 import { programOf, type Scenario } from '../../src/check/scenario.ts';
 import { scenarioProblem } from '../../src/cli/scenario-problem.ts';
@@ -15,6 +16,7 @@ import { Kernel } from '../../src/kernel/kernel.ts';
 import { mutex, mutexLock, mutexTrylock, mutexUnlock } from '../../src/kernel/mutex.ts';
 import { allocateStatic } from '../../src/kernel/slab.ts';
 import { struct, type InstanceOf } from '../../src/kernel/struct.ts';
+import { verdictText } from '../../src/report/text.ts';
 import { bruteForce } from '../util/brute-force.ts';
 
 const Shared = struct('s', { lock: mutex(), count: atomic(0), x: 0 });
@@ -129,4 +131,12 @@ test('tasks that are not the same, or not there, are refused', () => {
   expect(scenarioProblem({ ...lostUpdate, tasks, interchangeable: [[one, 'third']] })).toContain(
     'not interchangeable',
   );
+});
+
+test('a verdict says up to exchanging whom it holds', () => {
+  const scenario = lockinc(3);
+  const names = Object.keys(scenario.tasks);
+  const result = checkVariant({ ...scenario, interchangeable: [names] }, 'sc');
+  expect(result.executions).toBe(1);
+  expect(verdictText(result)).toContain(`up to exchanging ${names.join(', ')}`);
 });
