@@ -36,6 +36,8 @@ export type PageFlag = 0 | 1 | 2 | 3;
 export class PageFlags extends KernelObject {
   /** Raw, for detectors and tests: bit n is flag n. */
   bits = 1 << PG_SWAPBACKED;
+  /** The step since which an anonymous page says where it belongs, or -1; raw. */
+  publishedAt = -1;
   readonly operations: Record<string, FlagOperation> = {};
 }
 

@@ -22,6 +22,7 @@ import {
   type PageTable,
   type Pte,
 } from '../mm-types/page-table.ts';
+import { rootOf } from '../mm-types/anon-vma.ts';
 import { VM_WRITE } from '../mm-types/vm-flags.ts';
 import { anonVmaPrepare } from './anon-vma.ts';
 import { allocPage, putPage } from './frames.ts';
@@ -29,7 +30,7 @@ import { lockPage, unlockPage } from './page-cache.ts';
 import { pteIndex } from './page-table-walk.ts';
 import { faultPte } from './pte-rights.ts';
 import { pageAddNewAnonRmap, pageAddRmap } from './rmap.ts';
-import { freeSwap, lookUpSwapCache, readSwapSlot } from './swap.ts';
+import { lookUpSwapCache, readSwapSlot, swapFree } from './swap.ts';
 import { dropSwapCache } from './swap-cache.ts';
 import { FAULT_FLAG_WRITE, VM_FAULT_OOM, type VmFault } from './vm-fault.ts';
 
@@ -101,11 +102,15 @@ const mapSwapped = fn(
       yield* spinUnlock(table.ptl);
       return false;
     }
-    yield* freeSwap(ptePfn(pte));
+    yield* swapFree(ptePfn(pte));
     const isExclusive = (pte & PTE_EXCLUSIVE) !== 0;
     if (page.mapping === null) {
       yield* pageAddNewAnonRmap(page, vmf.vma, vmf.address);
-      page.isAnonExclusive = isExclusive;
+      if (!isExclusive) {
+        // Others may map it too, of whom the oldest anon_vma knows.
+        page.isAnonExclusive = false;
+        page.mapping = rootOf(vmf.vma.anonVma!);
+      }
     } else {
       yield* pageAddRmap(page);
       if (isExclusive) page.isAnonExclusive = true;

@@ -31,7 +31,7 @@ const ARENA_BYTES_PER_FRAME = 64;
 export const GUP_PIN_COUNTING_BIAS = 1024;
 
 /** What an allocation does when memory is short; filled in by whoever models reclaim. */
-export type ReclaimHook = KernelCallable<[Gfp], void>;
+export type ReclaimHook = KernelCallable<[], void>;
 
 export class FrameTable {
   readonly variable: number;
@@ -170,7 +170,7 @@ const allocOperations: (AllocPages | undefined)[] = [];
 export const allocPage = fn(
   function* allocPage(gfp: Gfp) {
     const { reclaim } = frames(running);
-    if (reclaim !== null && (gfp & GFP_DIRECT_RECLAIM) !== 0) yield* reclaim(gfp);
+    if (reclaim !== null && (gfp & GFP_DIRECT_RECLAIM) !== 0) yield* reclaim();
     return yield* made((allocOperations[gfp] ??= new AllocPages(gfp)));
   },
   { name: 'alloc_pages' },
@@ -198,6 +198,11 @@ export const unpinPage = fn(
   },
   { name: 'unpin_user_page' },
 );
+
+/** Frees a page whose count was frozen at zero, by reclaim. */
+export function freeFrozenPage(page: Page): Operation<void> {
+  return freePage(page);
+}
 
 /** Frees a page whose last reference is gone. */
 function freePage(page: Page): Operation<void> {

@@ -30,8 +30,7 @@ import { pfnToPage } from './frames.ts';
 import { tlbFinishMmu, tlbGatherMmu, tlbNoteRange, type MmuGather } from './mmu-gather.ts';
 import { trylockPage, unlockPage } from './page-cache.ts';
 import { nextLeaf, pteIndex, type LeafRange } from './page-table-walk.ts';
-import { freeSwap } from './swap.ts';
-import { dropSwapCache } from './swap-cache.ts';
+import { dropSwapCache, freeSwap } from './swap-cache.ts';
 
 const freePte = fn(
   function* freePte(tlb: MmuGather, leaf: LeafRange, address: number) {
@@ -46,8 +45,7 @@ const freePte = fn(
     }
     const page = pteSpecial(pte) ? null : pfnToPage(ptePfn(pte));
     if (page === null || !page.isAnon || !(yield* trylockPage(page))) return;
-    if ((yield* atomicRead(page.mapCount)) === 1) {
-      yield* dropSwapCache(page);
+    if ((yield* atomicRead(page.mapCount)) === 1 && (yield* dropSwapCache(page))) {
       yield* clearPageFlag(page, PG_DIRTY);
       const before = yield* ptepGetAndClear(leaf.table, index);
       yield* setPteAt(leaf.table, index, pteModify(before, 0, PTE_ACCESSED | PTE_DIRTY));

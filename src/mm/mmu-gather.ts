@@ -14,12 +14,14 @@
  */
 import { atomicDec, atomicInc, atomicRead } from '../kernel/atomic.ts';
 import { fn } from '../kernel/call.ts';
+import { peek } from '../kernel/await.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
 import type { Page } from '../mm-types/page.ts';
 import type { PageTable } from '../mm-types/page-table.ts';
 import { putPage } from './frames.ts';
 import { freeTable } from './page-table-walk.ts';
 import { pageRemoveRmap } from './rmap.ts';
+import { freeSwapCache } from './swap-cache.ts';
 import { flushTlbMm, flushTlbRange } from './tlb.ts';
 
 /** Lives on the stack of who takes pages out. */
@@ -83,7 +85,10 @@ export const tlbFlushMmu = fn(function* tlbFlushMmu(tlb: MmuGather) {
   const { pages, tables } = tlb;
   if (pages.length > 0) {
     tlb.pages = [];
-    for (const page of pages) yield* putPage(page);
+    for (const page of pages) {
+      if (peek(page, 'swapSlot') !== 0) yield* freeSwapCache(page);
+      yield* putPage(page);
+    }
   }
   if (tables.length > 0) {
     tlb.tables = [];

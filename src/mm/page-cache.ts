@@ -9,7 +9,7 @@ import { fn } from '../kernel/call.ts';
 import { GFP_KERNEL } from '../kernel/gfp.ts';
 import { access, COMMUTE, made, Operation, READ, type Access } from '../kernel/operation.ts';
 import { running } from '../kernel/running.ts';
-import { mutexLock, mutexTrylock, mutexUnlock } from '../kernel/mutex.ts';
+import { mutexLock, mutexLockNested, mutexTrylock, mutexUnlock } from '../kernel/mutex.ts';
 import type { Task } from '../kernel/task.ts';
 import { xaCmpxchg, xaErase, xaErr } from '../kernel/xarray.ts';
 import type { AddressSpace } from '../mm-types/address-space.ts';
@@ -19,6 +19,11 @@ import { getPage, putPage } from './frames.ts';
 /** `lock_page(page)`. May sleep. Pairs with {@link unlockPage}. */
 export function lockPage(page: Page) {
   return mutexLock(page.lock);
+}
+
+/** Locks a new page while another one is locked. Pairs with {@link unlockPage}. */
+export function lockPageNested(page: Page) {
+  return mutexLockNested(page.lock, 1);
 }
 
 /** `trylock_page(page)`: true if it was taken. Never sleeps. */

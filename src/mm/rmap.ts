@@ -9,17 +9,27 @@
  */
 import { atomicDec, atomicInc } from '../kernel/atomic.ts';
 import { fn, type KernelCallable } from '../kernel/call.ts';
+import { peek } from '../kernel/await.ts';
 import { dataRace } from '../kernel/field.ts';
 import { intervalTreeIterFirst, intervalTreeIterNext } from '../kernel/interval-tree.ts';
+import { access, COMMUTE, made, Operation, READ, type Access } from '../kernel/operation.ts';
+import { running } from '../kernel/running.ts';
 import { downRead, upRead } from '../kernel/rwsem.ts';
 import { spinLock, spinUnlock } from '../kernel/spinlock.ts';
+import type { Task } from '../kernel/task.ts';
 import { rootOf, type AnonVma, type AnonVmaChain } from '../mm-types/anon-vma.ts';
 import type { AddressSpace } from '../mm-types/address-space.ts';
 import { PAGE_SIZE, type MmStruct } from '../mm-types/mm-struct.ts';
 import { pageToPfn, type Page } from '../mm-types/page.ts';
-import { ptePfn, pteNone, tableOffset, type PageTable, type Pte } from '../mm-types/page-table.ts';
+import {
+  ptePfn,
+  ptePresent,
+  tableOffset,
+  type PageTable,
+  type Pte,
+} from '../mm-types/page-table.ts';
 import type { VmArea } from '../mm-types/vma.ts';
-import { vmaOfLink } from './anon-vma.ts';
+import { putAnonVma, vmaOfLink } from './anon-vma.ts';
 import { vmaIntervalTreeFirst, vmaIntervalTreeNext } from './file-mapping.ts';
 import { pteIndex } from './page-table-walk.ts';
 
@@ -45,6 +55,7 @@ export const pageAddNewAnonRmap = fn(
     page.isAnon = true;
     page.isAnonExclusive = true;
     yield* atomicInc(page.mapCount);
+    page.flags.publishedAt = running.now;
   },
   { name: 'folio_add_new_anon_rmap' },
 );
@@ -69,11 +80,11 @@ export interface MappedAt {
 }
 
 /**
- * `page_vma_mapped_walk`: finds and locks the entry of `vma` that maps `page` (or is its migration entry, if
- * `isEntry` says so), or returns NULL with nothing locked. The reverse-map lock is held.
+ * `page_vma_mapped_walk`: finds and locks the entry at the page's place in `vma` if it is one that `isEntry` knows,
+ * or returns NULL with nothing locked. The reverse-map lock is held.
  */
 export const pageVmaMapped = fn(
-  function* pageVmaMapped(page: Page, vma: VmArea, isEntry: (pte: Pte) => boolean) {
+  function* pageVmaMapped(page: Page, vma: VmArea, isEntry: (pte: Pte, page: Page) => boolean) {
     const address = vmaAddress(vma, yield* dataRace(page, 'index'));
     if (address < 0) return null;
     const mm = vma.vmMm as MmStruct;
@@ -81,7 +92,7 @@ export const pageVmaMapped = fn(
     if (table === null) return null;
     yield* spinLock(table.ptl);
     const pte = table.ptes[pteIndex(address)] as number;
-    if (!pteNone(pte) && isEntry(pte) && ptePfn(pte) === pageToPfn(page)) {
+    if (pte !== 0 && isEntry(pte, page)) {
       return { page, vma, mm, address, table } as MappedAt;
     }
     yield* spinUnlock(table.ptl);
@@ -89,6 +100,47 @@ export const pageVmaMapped = fn(
   },
   { name: 'page_vma_mapped_walk' },
 );
+
+/** Whether an entry maps the page. */
+export function mapsPage(pte: Pte, page: Page): boolean {
+  return ptePresent(pte) && ptePfn(pte) === pageToPfn(page);
+}
+
+/**
+ * `folio_get_anon_vma(page)`: the anon_vma with a reference, or NULL if the page is mapped no more: then nothing
+ * keeps the anon_vma that it points to. One step, which has the effect of the kernel's checks before and after.
+ */
+class GetAnonVma extends Operation<AnonVma | null> {
+  private find(task: Task): AnonVma | null {
+    const page = task.argument as Page;
+    return page.mapCount.value === 0 ? null : (peek(page, 'mapping') as AnonVma | null);
+  }
+
+  footprint(out: Access[], task: Task): void {
+    out.push(access((task.argument as Page).mapCount.variable, READ));
+    const anonVma = this.find(task);
+    if (anonVma !== null) out.push(access(anonVma.refcount.variable, COMMUTE));
+  }
+
+  perform(task: Task): AnonVma | null {
+    const anonVma = this.find(task);
+    if (anonVma === null) return null;
+    running.touch(anonVma.memory, 'anon_vma.refcount');
+    anonVma.refcount.value += 1;
+    return anonVma;
+  }
+
+  describe(): string {
+    return 'folio_get_anon_vma(page)';
+  }
+}
+
+const getAnonVmaOperation = new GetAnonVma(null);
+
+/** `folio_get_anon_vma(page)`: a reference to the anon_vma of a page that is mapped, or NULL. Pairs with put_anon_vma. */
+export function pageGetAnonVma(page: Page): Operation<AnonVma | null> {
+  return made(getAnonVmaOperation, page);
+}
 
 /** What is done with each VMA that may map the page; false ends the walk. */
 export type RmapOne<A> = KernelCallable<[Page, VmArea, A], boolean>;
@@ -102,12 +154,30 @@ export const rmapWalk = fn(function* rmapWalk(
   one: RmapOne<unknown>,
   argument: unknown,
 ) {
+  if (yield* dataRace(page, 'isAnon')) {
+    const anonVma = yield* pageGetAnonVma(page);
+    if (anonVma === null) return;
+    yield* rmapWalkAnon(page, anonVma, { one, argument });
+    yield* putAnonVma(anonVma);
+    return;
+  }
   const mapping = yield* dataRace(page, 'mapping');
-  if (mapping === null) return;
-  const isAnon = yield* dataRace(page, 'isAnon');
-  if (isAnon) yield* rmapWalkAnon(page, mapping as AnonVma, { one, argument });
-  else yield* rmapWalkFile(page, mapping as AddressSpace, { one, argument });
+  if (mapping !== null) yield* rmapWalkFile(page, mapping as AddressSpace, { one, argument });
 });
+
+/**
+ * As {@link rmapWalk} for a page that nobody maps yet: the walk of migration. The page is locked, and the caller
+ * has a reference to its anon_vma if it is anonymous. May sleep.
+ */
+export const rmapWalkLocked = fn(
+  function* rmapWalkLocked(page: Page, one: RmapOne<unknown>, argument: unknown) {
+    const mapping = page.mapping;
+    if (mapping === null) return;
+    if (page.isAnon) yield* rmapWalkAnon(page, mapping as AnonVma, { one, argument });
+    else yield* rmapWalkFile(page, mapping as AddressSpace, { one, argument });
+  },
+  { name: 'rmap_walk' },
+);
 
 interface Walk {
   readonly one: RmapOne<unknown>;

@@ -60,17 +60,20 @@ interface SlotChange {
   readonly amount: number;
 }
 
-class CountSlot extends Operation<void> {
+/** Returns the page that is cached for nobody any more, or null. */
+class CountSlot extends Operation<Page | null> {
   footprint(out: Access[], task: Task): void {
     const device = swapDevice(running);
     out.push(access(device.variableOf((task.argument as SlotChange).slot), WRITE));
   }
 
-  perform(task: Task): void {
+  perform(task: Task): Page | null {
     const { slot, amount } = task.argument as SlotChange;
     const device = swapDevice(running);
-    device.get(slot).count += amount;
+    const found = device.get(slot);
+    found.count += amount;
     device.dropIfUnused(slot);
+    return found.count === 0 ? found.page : null;
   }
 
   describe(task: Task): string {
@@ -119,24 +122,24 @@ class WriteSlot extends Operation<void> {
   }
 }
 
-/** Takes the page out of the cache; returns it for its reference to be dropped, or null. */
-class DropCache extends Operation<Page | null> {
+/** Takes the page out of the cache unless entries refer to the slot; whether it did. */
+class DropCache extends Operation<boolean> {
   footprint(out: Access[], task: Task): void {
     out.push(access(swapDevice(running).variableOf(task.argument as number), WRITE));
   }
 
-  perform(task: Task): Page | null {
+  perform(task: Task): boolean {
     const number = task.argument as number;
     const device = swapDevice(running);
     const slot = device.get(number);
-    const { page } = slot;
+    if (slot.count > 0) return false;
     slot.page = null;
     device.dropIfUnused(number);
-    return page;
+    return true;
   }
 
   describe(task: Task): string {
-    return `delete_from_swap_cache(slot ${task.argument as number})`;
+    return `folio_free_swap(slot ${task.argument as number})`;
   }
 }
 
@@ -197,12 +200,12 @@ const lookUpOperation = new LookUp(null);
 const readSlotOperation = new ReadSlot(null);
 
 /** `swap_duplicate(entry)`: one more entry refers to the slot. Never sleeps. */
-export function swapDuplicate(slot: number): Operation<void> {
+export function swapDuplicate(slot: number): Operation<unknown> {
   return made(countSlot, { slot, amount: 1 });
 }
 
-/** `free_swap_and_cache(entry)`: one entry less. Never sleeps. */
-export function freeSwap(slot: number): Operation<void> {
+/** `swap_free(entry)`: one entry less. Returns the page that is cached for nobody any more, or NULL. */
+export function swapFree(slot: number): Operation<Page | null> {
   return made(countSlot, { slot, amount: -1 });
 }
 
@@ -216,8 +219,11 @@ export function writeSwapSlot(slot: number): Operation<void> {
   return made(writeSlotOperation, slot);
 }
 
-/** Takes the page of a slot, which is locked, out of the cache and returns it; drop its reference. */
-export function dropSwapSlotCache(slot: number): Operation<Page | null> {
+/**
+ * Takes the page of a slot, which is locked, out of the cache, unless entries refer to the slot; whether it did.
+ * The cache's reference is the caller's then.
+ */
+export function dropSwapSlotCache(slot: number): Operation<boolean> {
   return made(dropCacheOperation, slot);
 }
 

@@ -46,7 +46,7 @@ import {
 } from './mmu-gather.ts';
 import { freeTable, nextLeaf, pteIndex, tableSpan, type LeafRange } from './page-table-walk.ts';
 import { pageRemoveRmap } from './rmap.ts';
-import { freeSwap } from './swap.ts';
+import { freeSwap } from './swap-cache.ts';
 
 /** Which pages go. */
 export interface ZapDetails {

@@ -4,6 +4,7 @@ import type { Body } from '../../src/kernel/operation.ts';
 import { NO_FAULTS, type Budget } from '../../src/kernel/kernel.ts';
 import { setRunning } from '../../src/kernel/running.ts';
 import { allDetectors } from '../../src/check/detector/index.ts';
+import type { Behaviour } from '../../src/mm/behaviour.ts';
 import { bootMachine, type Machine } from '../../src/mm/machine.ts';
 
 export interface Ran {
@@ -17,12 +18,17 @@ export interface Ran {
  */
 export function runOnMachine(
   bodies: (machine: Machine) => (() => Body<unknown>)[],
-  options: { readonly budget?: Partial<Budget>; readonly outcomes?: readonly number[] } = {},
+  options: {
+    readonly budget?: Partial<Budget>;
+    readonly outcomes?: readonly number[];
+    readonly behaviour?: Partial<Behaviour>;
+  } = {},
 ): Ran {
   const machine = bootMachine({
     budget: { ...NO_FAULTS, ...options.budget },
     watches: allDetectors(),
     tracer: null,
+    behaviour: options.behaviour ?? {},
   });
   const outcomes = [...(options.outcomes ?? [])];
   const before = setRunning(machine);
