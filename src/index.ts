@@ -91,6 +91,7 @@ export type { Process } from './mm/process.ts';
 // ---- checking ------------------------------------------------------------------------------------
 export { defineScenario } from './catalogue/define-scenario.ts';
 export { findScenario, SCENARIOS } from './catalogue/index.ts';
-export { checkVariant, type CheckOptions } from './check/check-variant.ts';
-export type { VariantResult, Violation } from './check/result.ts';
+export { checkVariant, type CheckOptions, type Progress } from './check/check-variant.ts';
+export type { SamplingFigures, VariantResult, Violation } from './check/result.ts';
+export type { SamplingPlan } from './check/sampler/sampling.ts';
 export type { Expectation, Scenario, ScenarioDefinition, Variant } from './check/scenario.ts';
