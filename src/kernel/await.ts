@@ -8,6 +8,10 @@
  * Meant for conditions that, once true, stay true until the task goes on. One that comes and goes is
  * explored in each of its times since the wait began, but not in one that was over by then.
  *
+ * The changes without which the condition would not hold come before the step, and are never turned round
+ * with it. Which those are is found out by undoing one at a time: of `x || y` neither is needed once both
+ * hold.
+ *
  * The condition is asked at any time, in the context of any task: it must read raw values, `value` of
  * an atomic or {@link peek} of a field, and change nothing.
  */
@@ -41,7 +45,30 @@ function readingOf(read: Awaited): Reading {
   return { object, key, variable: object.variable + (offset as number) };
 }
 
+/** A change of something that is read, since the wait began. */
+interface Change {
+  readonly step: number;
+  readonly reading: Reading;
+  readonly before: unknown;
+  readonly after: unknown;
+}
+
+/** Where the value is kept; undefined if the object has none that could be undone. */
+function slotIn({ object, key }: Reading): { [slot: string]: unknown } | undefined {
+  const values = object as unknown as { [slot: string]: unknown };
+  return key !== null || typeof values['value'] === 'number' ? values : undefined;
+}
+
+function slotName({ key }: Reading): string {
+  return key === null ? 'value' : slotOf(key);
+}
+
+function valueOf(reading: Reading): unknown {
+  return slotIn(reading)?.[slotName(reading)];
+}
+
 class AwaitCondition extends Operation<void> {
+  override readonly footprintVaries = true;
   readonly label: string;
   readonly condition: () => boolean;
   readonly reads: readonly Reading[];
@@ -50,6 +77,8 @@ class AwaitCondition extends Operation<void> {
   /** The step that made it false, if it has been true since the wait began. */
   private falseSince = -1;
   private isTrue: boolean;
+  private readonly values: unknown[];
+  private readonly changes: Change[] = [];
 
   constructor(label: string, condition: () => boolean, reads: readonly Reading[]) {
     super(null);
@@ -57,6 +86,7 @@ class AwaitCondition extends Operation<void> {
     this.condition = condition;
     this.reads = reads;
     this.isTrue = condition();
+    this.values = reads.map(valueOf);
   }
 
   /** Enabled, too, when what it reads was freed: then reading it is the finding. */
@@ -65,10 +95,19 @@ class AwaitCondition extends Operation<void> {
   }
 
   footprint(out: Access[]): void {
+    // While the condition has never been true nothing could come before or after the step.
+    if (!this.isEnabled() && this.falseSince < 0) return;
     for (const { variable } of this.reads) out.push(access(variable, READ));
   }
 
   poll(): void {
+    for (const [at, reading] of this.reads.entries()) {
+      const before = this.values[at];
+      const after = valueOf(reading);
+      if (Object.is(before, after)) continue;
+      this.values[at] = after;
+      this.changes.push({ step: running.now, reading, before, after });
+    }
     const isTrue = this.condition();
     if (isTrue === this.isTrue) return;
     if (isTrue) this.trueSince = running.now;
@@ -82,8 +121,32 @@ class AwaitCondition extends Operation<void> {
       running.touch(object.memory, object.path, 'read');
       if (key !== null) running.markedAccess(object, key, variable, READ);
     }
-    if (this.falseSince < 0) running.requires(this.trueSince);
-    else running.after(this.trueSince, this.falseSince);
+    if (this.falseSince >= 0) running.after(this.trueSince, this.falseSince);
+    else if (this.reads.every((reading) => slotIn(reading) !== undefined)) this.requireChanges();
+    else running.requires(this.trueSince);
+  }
+
+  private requireChanges(): void {
+    // It goes on because something was freed.
+    if (!this.isTrue) return;
+    for (const [at, change] of this.changes.entries()) {
+      const isLast = !this.changes.slice(at + 1).some(({ reading }) => reading === change.reading);
+      if (this.isNeeded(change, isLast)) running.requires(change.step);
+    }
+  }
+
+  /** Whether the condition would be false without the change. */
+  private isNeeded({ reading, before, after }: Change, isLast: boolean): boolean {
+    const slots = slotIn(reading) as { [slot: string]: unknown };
+    const name = slotName(reading);
+    const value = slots[name];
+    const isCounter = reading.key === null;
+    // What was overwritten since is gone anyway, but updates of a counter add up.
+    if (!isLast && !isCounter) return false;
+    slots[name] = isLast ? before : (value as number) - ((after as number) - (before as number));
+    const isTrue = this.condition();
+    slots[name] = value;
+    return !isTrue;
   }
 
   override heldSince(): readonly number[] {

@@ -74,10 +74,14 @@ export class Kernel extends KernelState {
   /** Appends what the task's next step touches, judged in the present state. */
   footprint(task: Task, out: Access[]): void {
     const operation = task.pending as Operation<unknown>;
+    const count = out.length;
     operation.footprint(out, task);
     // Withdrawn: what it conflicts with is what withdrew it, and nothing that came later.
     if (task.isDone) return;
-    if (task.cpu.isShared) task.cpu.footprint(task, operation.disablesPreemption, out);
+    const { isShared } = task.cpu;
+    // As long as it waits for something to happen, and not for who holds it, it needs no CPU.
+    const isAway = isShared && out.length === count && !operation.isEnabled(task);
+    if (isShared && !isAway) task.cpu.footprint(task, operation.disablesPreemption, out);
     const text = task.frames.at(-1)?.text ?? null;
     if (text === null) return;
     const variable = this.textVariables.get(text.moduleName);

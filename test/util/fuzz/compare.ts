@@ -9,7 +9,7 @@ import type { ExploreOptions, SourceDpor } from '../../../src/check/source-dpor.
 import { PAUSE } from '../../../src/kernel/kernel.ts';
 import { setRunning } from '../../../src/kernel/running.ts';
 import { Misuse } from './kind/kind.ts';
-import { Machine } from './machine.ts';
+import { EVENT_COUNT_MAX, Machine } from './machine.ts';
 import { forMachine, MEMORY_NAME, onKernel, type FuzzProgram } from './program.ts';
 
 /** An explorer, as SourceDpor is one. */
@@ -42,6 +42,7 @@ function estimate(program: FuzzProgram): number {
     for (;;) {
       const branches = branchesOf(machine);
       if (branches.length === 0) break;
+      if (machine.events.length === EVENT_COUNT_MAX) return Infinity;
       weight *= branches.length;
       const [task, outcome] = branches[uniformInt(random, 0, branches.length - 1)] as Branch;
       machine.take(task, outcome);
@@ -95,6 +96,7 @@ export function enumerate(program: FuzzProgram, countMax: number): Enumeration |
 
   const visit = (): void => {
     const branches = branchesOf(machine);
+    if (branches.length > 0 && machine.events.length === EVENT_COUNT_MAX) throw new TooMany();
     hasWaiting ||= hasWaiter(machine);
     if (branches.length === 0) note();
     // A step without an alternative is taken back by whoever had one before it.

@@ -13,10 +13,11 @@ import { FIELD } from './kind/field.ts';
 import type { FuzzOperation, Kind } from './kind/kind.ts';
 import { MUTEX } from './kind/mutex.ts';
 import { PREEMPT } from './kind/preempt.ts';
+import { RISING } from './kind/rising.ts';
 import { RWSEM } from './kind/rwsem.ts';
 import { SPINLOCK } from './kind/spinlock.ts';
 import { SRCU } from './kind/srcu.ts';
-import type { FuzzProgram, Statement } from './program.ts';
+import type { Do, FuzzProgram, Statement } from './program.ts';
 import { VALUE_COUNT } from './machine.ts';
 
 /** Orders that a program's steps may have if nobody ever waits. Locks leave few of them. */
@@ -43,6 +44,8 @@ const OBJECT_SETS: readonly (readonly Kind[])[] = [
   [PREEMPT, FIELD, FIELD],
   [SRCU, FIELD],
   [SRCU, MUTEX, FIELD],
+  [RISING, FIELD],
+  [RISING, RISING],
 ];
 
 /** Kinds whose use shuts out other tasks of a CPU. */
@@ -58,11 +61,16 @@ class Generator {
   private readonly random: RandomGenerator;
   private readonly objects: readonly Kind[];
   private readonly isVisible: boolean;
+  /** The objects that loops which try again are about. */
+  private readonly repeatable: readonly number[];
 
   constructor(seed: number) {
     this.random = xoroshiro128plus(scrambled(seed));
     this.objects = this.pick(OBJECT_SETS);
     this.isVisible = this.objects.includes(FIELD) && this.isLucky(20);
+    this.repeatable = [...this.objects.keys()].filter((at) =>
+      this.objects[at]?.operations.some(({ mayRepeat }) => mayRepeat === true),
+    );
   }
 
   program(): FuzzProgram {
@@ -122,6 +130,11 @@ class Generator {
       } else if (kind < 18 && statements.length > 0) {
         statements.push({ kind: 'bug', value: this.argument() });
         left -= 1;
+      } else if (kind < 26 && this.repeatable.length > 0) {
+        const inside = Array.from({ length: this.from(1, 2) }, () => this.repeated());
+        statements.push({ kind: 'retry', inside, value: this.argument() });
+        // It takes a round that is in vain, a wait, and another round.
+        left -= inside.length + 2;
       } else {
         const object = this.from(0, this.objects.length - 1);
         left = this.use(object, { statements, left, depth, held });
@@ -166,6 +179,14 @@ class Generator {
     }
     statements.push(this.branch(Math.max(rest, 0), depth, [taken], takenWhen));
     return 0;
+  }
+
+  /** An operation that loops may do again and again. */
+  private repeated(): Do {
+    const object = this.pick(this.repeatable);
+    const { operations } = this.objects[object] as Kind;
+    const operation = this.pick(operations.filter(({ mayRepeat }) => mayRepeat === true));
+    return { kind: 'do', operation, object, argument: this.argument() };
   }
 
   private plainAccess(object: number): Statement {

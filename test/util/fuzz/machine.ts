@@ -21,6 +21,8 @@ export interface Event extends Touched {
   readonly outcome: number;
   /** Bit mask of the earlier steps that it comes after whatever both touch. */
   readonly after: number;
+  /** Bit mask of the objects whose value it changed; 0 in programs without rounds. */
+  readonly changed: number;
 }
 
 /**
@@ -88,7 +90,15 @@ export type Instruction =
       readonly argument: number;
       /** The task that it starts. */
       readonly starts?: number;
+      /**
+       * The end of a round: left out if the register holds `value`. Otherwise the next round begins at
+       * `target`: at once if this one has changed something, or else, in a step, when somebody else has
+       * changed something that it had looked at.
+       */
+      readonly again?: { readonly value: number; readonly target: number };
     }
+  /** A round begins: the register is 0. */
+  | { readonly kind: 'round' }
   /** Goes to `target` unless the task's register holds `value`. */
   | { readonly kind: 'unless'; readonly value: number; readonly target: number }
   /** Ends the task if its register holds `value`. */
@@ -116,6 +126,8 @@ export const OBJECT_COUNT_MAX = 7;
 /** The aspect of CPU 0, behind those of the objects. */
 const CPU_ASPECT = ASPECTS_PER_OBJECT * OBJECT_COUNT_MAX;
 export const CPU_COUNT_MAX = 3;
+/** Sets of events are bit masks. */
+export const EVENT_COUNT_MAX = 31;
 /** The position of a task that is not there yet. */
 const ABSENT = -1;
 /** Signals that may come in one execution. */
@@ -153,6 +165,12 @@ export class Machine {
   /** What plain accesses have touched since they were last asked for. */
   private plainReads = 0;
   private plainWrites = 0;
+  /** For each task the event with which its present round begins, and whether it changed nothing. */
+  private readonly roundStart: number[];
+  private readonly isPure: boolean[];
+  private readonly hasRounds: boolean;
+  /** The number of the first event that is yet to begin. */
+  private firstOfNext = 0;
   readonly events: Event[] = [];
   /** For each event the earlier events that it comes after, itself left out: bit mask. */
   readonly before: number[] = [];
@@ -170,6 +188,9 @@ export class Machine {
     this.preempt = code.map(() => 0);
     this.registers = code.map(() => 0);
     this.positions = code.map(() => 0);
+    this.roundStart = code.map(() => 0);
+    this.isPure = code.map(() => true);
+    this.hasRounds = code.flat().some(({ kind }) => kind === 'round');
     for (const { starts } of code.flat().filter((item) => item.kind === 'step')) {
       if (starts !== undefined) this.positions[starts] = ABSENT;
     }
@@ -187,6 +208,7 @@ export class Machine {
     if ((this.paused & (1 << task)) !== 0) return this.isShutOut(task) ? 0 : 1;
     const pending = this.pending(task);
     if (pending === null || this.isShutOut(task)) return 0;
+    if (pending.again !== undefined) return this.changesFor(task).length > 0 ? 1 : 0;
     const view = this.view(task, pending, 0);
     return pending.step.take(view) === null ? 0 : (pending.step.arity?.(view) ?? 1);
   }
@@ -227,21 +249,75 @@ export class Machine {
     if (outcome >= this.choices(task)) return false;
     this.plainReads = 0;
     this.plainWrites = 0;
+    this.firstOfNext = this.events.length + 1;
+    const values = this.hasRounds ? [...this.values] : [];
     const event =
       (this.paused & (1 << task)) === 0
         ? this.operate(task, outcome, this.pending(task) as StepInstruction)
         : this.goOn(task);
+    let changed = 0;
+    for (const [at, value] of values.entries()) if (value !== this.values[at]) changed |= 1 << at;
     this.before.push(this.eventsBefore(event));
-    this.events.push(event);
+    this.events.push(changed === 0 ? event : { ...event, changed });
     return true;
+  }
+
+  /** For each object that the task's present round has looked at the first event that did. */
+  private firstLooks(task: number): ReadonlyMap<number, number> {
+    const looks = new Map<number, number>();
+    for (let at = this.roundStart[task] as number; at < this.events.length; at += 1) {
+      const { task: own, reads, writes, commutes } = this.events[at] as Event;
+      if (own !== task) continue;
+      for (let object = 0; object < this.values.length; object += 1) {
+        const aspects = ((1 << ASPECTS_PER_OBJECT) - 1) << (object * ASPECTS_PER_OBJECT);
+        const isTouched = ((reads | writes | commutes) & aspects) !== 0;
+        if (isTouched && !looks.has(object)) looks.set(object, at);
+      }
+    }
+    return looks;
+  }
+
+  /** The events of others that changed what the task's present round had looked at before. */
+  private changesFor(task: number): number[] {
+    const changes: number[] = [];
+    const looks = [...this.firstLooks(task)];
+    for (let at = this.roundStart[task] as number; at < this.events.length; at += 1) {
+      const { task: other, changed } = this.events[at] as Event;
+      if (other === task) continue;
+      if (looks.some(([object, look]) => look < at && (changed & (1 << object)) !== 0)) {
+        changes.push(at);
+      }
+    }
+    return changes;
+  }
+
+  /**
+   * What waiting for a change is. That of one object is the first of several in a row, unless they
+   * commute; otherwise each may be the first, which makes a difference.
+   */
+  private waitEffect(task: number): Effect {
+    const objects = [...this.firstLooks(task).keys()];
+    const [first] = this.changesFor(task) as [number];
+    const aspects = objects.map((object) => 1 << (object * ASPECTS_PER_OBJECT));
+    const { commutes } = this.events[first] as Event;
+    if (objects.length === 1 && (commutes & (aspects[0] as number)) === 0) {
+      return { after: 1 << first };
+    }
+    return { reads: aspects.reduce((all, aspect) => all | aspect, 0) };
   }
 
   /** The step of an operation, and, if the task does not pause, what it does after it. */
   private operate(task: number, outcome: number, pending: StepInstruction): Event {
-    const effect = pending.step.take(this.view(task, pending, outcome)) as Effect;
+    const effect =
+      pending.again === undefined
+        ? (pending.step.take(this.view(task, pending, outcome)) as Effect)
+        : this.waitEffect(task);
     const shift = pending.object * ASPECTS_PER_OBJECT;
     const cpu = this.cpuTouched(task, pending.step.disablesPreemption === true);
-    if (effect.value !== undefined) this.values[pending.object] = effect.value;
+    if (effect.value !== undefined) {
+      if (effect.value !== this.values[pending.object]) this.isPure[task] = false;
+      this.values[pending.object] = effect.value;
+    }
     if (effect.result !== undefined) this.registers[task] = effect.result;
     if (effect.signals === true) {
       this.signalsLeft -= 1;
@@ -253,7 +329,7 @@ export class Machine {
       this.positions[pending.starts] = 0;
       this.runForward(pending.starts);
     }
-    this.positions[task] = (this.positions[task] as number) + 1;
+    this.positions[task] = pending.again?.target ?? (this.positions[task] as number) + 1;
     if (this.program.pauses) this.paused |= 1 << task;
     else this.runForward(task);
     return {
@@ -263,6 +339,7 @@ export class Machine {
       writes: ((effect.writes ?? 0) << shift) | this.plainWrites | cpu.writes,
       commutes: ((effect.commutes ?? 0) << shift) | cpu.commutes,
       after: effect.after ?? 0,
+      changed: 0,
     };
   }
 
@@ -279,6 +356,7 @@ export class Machine {
       writes: writes | plainWrites,
       commutes,
       after: 0,
+      changed: 0,
     };
   }
 
@@ -310,7 +388,16 @@ export class Machine {
       }
       const register = this.registers[task] as number;
       let next = at + 1;
-      if (instruction.kind === 'step') {
+      if (instruction.kind === 'round') {
+        this.registers[task] = 0;
+        this.roundStart[task] = this.firstOfNext;
+        this.isPure[task] = true;
+      } else if (instruction.kind === 'step' && instruction.again !== undefined) {
+        if (register !== instruction.again.value) {
+          if (this.isPure[task] === true) return;
+          next = instruction.again.target;
+        }
+      } else if (instruction.kind === 'step') {
         const isSkipped = instruction.step.isSkipped?.(this.view(task, instruction, 0)) ?? false;
         if (!isSkipped) return;
       } else if (instruction.kind === 'bug') {
@@ -381,6 +468,8 @@ export class Machine {
       registers: [...this.registers],
       positions: [...this.positions],
       preempt: [...this.preempt],
+      roundStart: [...this.roundStart],
+      isPure: [...this.isPure],
       eventCount: this.events.length,
       signalsLeft: this.signalsLeft,
       signalled: this.signalled,
@@ -395,6 +484,8 @@ export class Machine {
       this.registers[task] = saved.registers[task] as number;
       this.positions[task] = saved.positions[task] as number;
       this.preempt[task] = saved.preempt[task] as number;
+      this.roundStart[task] = saved.roundStart[task] as number;
+      this.isPure[task] = saved.isPure[task] as boolean;
     }
     this.events.length = saved.eventCount;
     this.before.length = saved.eventCount;
@@ -409,6 +500,8 @@ export interface Saved {
   readonly registers: readonly number[];
   readonly positions: readonly number[];
   readonly preempt: readonly number[];
+  readonly roundStart: readonly number[];
+  readonly isPure: readonly boolean[];
   readonly eventCount: number;
   readonly signalsLeft: number;
   readonly signalled: number;

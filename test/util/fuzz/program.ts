@@ -8,6 +8,7 @@ import { bugOn } from '../../../src/kernel/assertion.ts';
 import { Kernel, type KernelOptions } from '../../../src/kernel/kernel.ts';
 import { made, Operation, type Body } from '../../../src/kernel/operation.ts';
 import { PLAIN_CODE } from '../../../src/kernel/plain-code.ts';
+import { retry, RETRY } from '../../../src/kernel/retry.ts';
 import { running } from '../../../src/kernel/running.ts';
 import { allocateStatic } from '../../../src/kernel/slab.ts';
 import { struct } from '../../../src/kernel/struct.ts';
@@ -21,14 +22,18 @@ import {
   type StepDefinition,
 } from './machine.ts';
 
+export interface Do {
+  readonly kind: 'do';
+  readonly operation: FuzzOperation;
+  /** Index of its object. */
+  readonly object: number;
+  readonly argument: number;
+}
+
 export type Statement =
-  | {
-      readonly kind: 'do';
-      readonly operation: FuzzOperation;
-      /** Index of its object. */
-      readonly object: number;
-      readonly argument: number;
-    }
+  | Do
+  /** Sets the register to 0 and runs what is inside, again and again until the register has the value. */
+  | { readonly kind: 'retry'; readonly inside: readonly Do[]; readonly value: number }
   | {
       readonly kind: 'if';
       /** The condition: the register holds this. */
@@ -69,6 +74,14 @@ function compile(statements: readonly Statement[], code: Instruction[]): void {
     }
     if (statement.kind === 'bug' || statement.kind === 'load' || statement.kind === 'store') {
       code.push(statement);
+      continue;
+    }
+    if (statement.kind === 'retry') {
+      const target = code.length;
+      code.push({ kind: 'round' });
+      compile(statement.inside, code);
+      const again = { value: statement.value, target };
+      code.push({ kind: 'step', step: BARE_STEP, object: 0, argument: 0, again });
       continue;
     }
     if (statement.kind === 'start') {
@@ -160,14 +173,23 @@ function bodyOf(program: FuzzProgram, task: number, bodies: readonly KernelBody[
         const cpu = program.cpus[statement.task] ?? null;
         const request: StartRequest = { task: statement.task, cpu, shared, bodies };
         yield* made(START, request);
+      } else if (statement.kind === 'retry') {
+        yield* retry(`r == ${statement.value}`, function* () {
+          registers[task] = 0;
+          for (const inside of statement.inside) yield* operate(inside);
+          return registers[task] === statement.value ? 0 : RETRY;
+        });
       } else {
-        const { operation, object, argument } = statement;
-        const operand = operandOf(register, argument);
-        const key = keyOf(program, object);
-        const result = yield* operation.run({ state, key, operand, kept: kept[object] ?? [] });
-        if (operation.isKept === true) kept[object]?.push(result as number);
-        if (operation.told !== undefined) registers[task] = operation.told(result);
+        yield* operate(statement);
       }
+    }
+
+    function* operate({ operation, object, argument }: Do): Body<void> {
+      const operand = operandOf(registers[task] as number, argument);
+      const key = keyOf(program, object);
+      const result = yield* operation.run({ state, key, operand, kept: kept[object] ?? [] });
+      if (operation.isKept === true) kept[object]?.push(result as number);
+      if (operation.told !== undefined) registers[task] = operation.told(result);
     }
   };
 }
@@ -245,6 +267,15 @@ function lines(program: FuzzProgram, statements: readonly Statement[], indent: s
       const target = program.objects[object] === undefined ? '' : keyOf(program, object);
       const told = operation.told === undefined ? '' : 'r = ';
       return [`${indent}${told}${operation.name}(${target}, r + ${argument})`];
+    }
+    if (statement.kind === 'retry') {
+      const { inside, value } = statement;
+      return [
+        `${indent}do {`,
+        `${indent}  r = 0`,
+        ...lines(program, inside, `${indent}  `),
+        `${indent}} while (r != ${value})`,
+      ];
     }
     if (statement.kind === 'load') return [`${indent}r = ${keyOf(program, statement.object)}`];
     if (statement.kind === 'store') {

@@ -1,5 +1,5 @@
 /** Makes a failing fuzz program smaller for as long as it fails. */
-import { startedTasks, type FuzzProgram, type Statement } from './program.ts';
+import { startedTasks, type Do, type FuzzProgram, type Statement } from './program.ts';
 
 /** Every list of statements that is one simplification away. */
 function* simplerBlocks(statements: readonly Statement[]): Generator<readonly Statement[]> {
@@ -12,6 +12,13 @@ function* simplerBlocks(statements: readonly Statement[]): Generator<readonly St
     yield replaceBy([]);
     if ((statement.kind === 'do' || statement.kind === 'store') && statement.argument > 0) {
       yield replaceBy([{ ...statement, argument: 0 }]);
+    }
+    if (statement.kind === 'retry') {
+      yield replaceBy(statement.inside);
+      for (const simpler of simplerBlocks(statement.inside)) {
+        if (simpler.length > 0)
+          yield replaceBy([{ ...statement, inside: simpler as readonly Do[] }]);
+      }
     }
     if (statement.kind !== 'if') continue;
     yield replaceBy(statement.inside);

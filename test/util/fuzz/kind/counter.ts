@@ -29,6 +29,7 @@ export const COUNTER: Kind = {
   operations: [
     {
       name: 'atomic_read',
+      mayRepeat: true,
       steps: step(({ value }) => ({ reads: 1, result: reduced(value) })),
       run: (request) => atomicRead(counterOf(request)),
       told: reduced,
@@ -55,6 +56,7 @@ export const COUNTER: Kind = {
     },
     {
       name: 'atomic_cmpxchg 1',
+      mayRepeat: true,
       steps: step(({ value, operand }) => ({
         writes: 1,
         value: value === 1 ? operand : value,

@@ -16,6 +16,7 @@ export const FIELD: Kind = {
   operations: [
     {
       name: 'READ_ONCE',
+      mayRepeat: true,
       steps: step(({ value }) => ({ reads: 1, result: value })),
       run: ({ state, key }) => readOnce(state, key),
       told: asNumber,
@@ -33,6 +34,7 @@ export const FIELD: Kind = {
     },
     {
       name: 'cmpxchg 0',
+      mayRepeat: true,
       steps: fieldUpdate(({ value, operand }) => (value === 0 ? operand : value)),
       run: ({ state, key, operand }) => cmpxchg(state, key, 0, operand),
       told: asNumber,

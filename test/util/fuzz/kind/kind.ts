@@ -31,6 +31,8 @@ export interface FuzzOperation {
   readonly told?: (result: unknown) => number;
   /** True if what the kernel returned is needed to let go. */
   readonly isKept?: boolean;
+  /** True if a loop may do it again and again: the value comes to rest all the same. */
+  readonly mayRepeat?: boolean;
 }
 
 /** An operation that takes hold of something, and the ways in which it can be let go. */
