@@ -5,6 +5,7 @@
  */
 import { ULONG_MAX } from '../base/ulong.ts';
 import { fn } from '../kernel/call.ts';
+import { listEmpty } from '../kernel/list.ts';
 import { downRead, downWrite, upRead, upWrite } from '../kernel/rwsem.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
 import { vmas } from '../mm-types/mm-take-all-locks.ts';
@@ -31,8 +32,8 @@ export const exitMmap = fn(function* exitMmap(mm: MmStruct) {
   yield* upRead(mm.mmapSem);
   yield* downWrite(mm.mmapSem);
   for (const vma of found) {
-    yield* unlinkAnonVmas(vma);
-    yield* unlinkFileVma(vma);
+    if (!listEmpty(vma.anonVmaChain)) yield* unlinkAnonVmas(vma);
+    if (vma.mapping !== null) yield* unlinkFileVma(vma);
   }
   yield* freePgtables(tlb, found, 0, 0);
   yield* tlbFinishMmu(tlb);

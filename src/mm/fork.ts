@@ -35,13 +35,14 @@ const dupVma = fn(
     copy.mapping = vma.mapping;
     copy.vmPrivateData = vma.vmPrivateData;
     const isWiped = (vma.vmFlags & VM_WIPEONFORK) !== 0;
-    if (!isWiped && (yield* anonVmaFork(copy, vma)) !== 0) {
+    const isLinked = !isWiped && vma.anonVma !== null;
+    if (isLinked && (yield* anonVmaFork(copy, vma)) !== 0) {
       yield* vmAreaFree(copy);
       return null;
     }
     if (copy.vmFile !== null) yield* getFile(copy.vmFile);
     vmaLink(target, copy);
-    yield* vmaLinkFile(copy);
+    if (copy.mapping !== null) yield* vmaLinkFile(copy);
     return copy;
   },
   { name: 'dup_mmap' },

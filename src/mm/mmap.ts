@@ -59,6 +59,7 @@ import { pageAlignWord, userFlags, userWord } from './user-word.ts';
 import { vmaMergeNewRange } from './vma-merge.ts';
 import {
   findVmaIntersection,
+  hasNeighbour,
   MAP_COUNT_MAX,
   PAGE_SIZE,
   vmaLink,
@@ -181,13 +182,15 @@ function vmFlagsOf(request: Request): number {
 const mmapRegion = fn(function* mmapRegion(mm: MmStruct, request: Request, vmFlags: number) {
   const { address, size, file, pgoff } = request;
   const end = address + size;
-  const error = yield* doMunmap(mm, address, end);
-  if (error !== 0) return error;
+  if (findVmaIntersection(mm, address, end) !== null) {
+    const error = yield* doMunmap(mm, address, end);
+    if (error !== 0) return error;
+  }
   const isAccountable = (vmFlags & (VM_NORESERVE | VM_SHARED | VM_WRITE)) === VM_WRITE;
   const flags = isAccountable ? vmFlags | VM_ACCOUNT : vmFlags;
   const isShared = (flags & VM_SHARED) !== 0;
   // Each shared anonymous mapping is a file of its own, so it joins none that is there.
-  if (file !== null || !isShared) {
+  if ((file !== null || !isShared) && hasNeighbour(mm, address, end)) {
     const proposal = { start: address, end, flags, file, pgoff, anonVma: null, source: null };
     if ((yield* vmaMergeNewRange(mm, proposal)) !== null) return address;
   }
@@ -214,7 +217,7 @@ const mmapNewVma = fn(
     vma.vmFile = file;
     vma.mapping = file === null ? null : (shmemFileOf(file)?.mapping ?? null);
     vmaLink(mm, vma);
-    yield* vmaLinkFile(vma);
+    if (vma.mapping !== null) yield* vmaLinkFile(vma);
     return address;
   },
   { name: '__mmap_new_vma' },

@@ -7,9 +7,11 @@
  */
 import { EINTR, EINVAL, ENOMEM } from '../base/errno.ts';
 import { fn } from '../kernel/call.ts';
+import { listEmpty } from '../kernel/list.ts';
 import { fput } from '../kernel/open-file.ts';
 import { running } from '../kernel/running.ts';
 import { downgradeWrite, downWriteKillable, upRead, upWrite } from '../kernel/rwsem.ts';
+import { kfree } from '../kernel/slab.ts';
 import { TASK_SIZE, type MmStruct } from '../mm-types/mm-struct.ts';
 import type { VmArea } from '../mm-types/vma.ts';
 import { unlinkAnonVmas } from './anon-vma.ts';
@@ -23,7 +25,6 @@ import {
   findVmaIntersection,
   MAP_COUNT_MAX,
   PAGE_SIZE,
-  vmAreaFree,
   vmaNext,
   vmaUnlink,
 } from './vma.ts';
@@ -80,8 +81,8 @@ const unmapRegion = fn(
     yield* unmapVmas(tlb, vmas, start, end);
     // Truncation and reclaim must not come by once the page tables are being freed.
     for (const vma of vmas) {
-      yield* unlinkAnonVmas(vma);
-      yield* unlinkFileVma(vma);
+      if (!listEmpty(vma.anonVmaChain)) yield* unlinkAnonVmas(vma);
+      if (vma.mapping !== null) yield* unlinkFileVma(vma);
     }
     yield* freePgtables(tlb, vmas, floor, ceiling);
     yield* tlbFinishMmu(tlb);
@@ -94,7 +95,7 @@ export const removeVmas = fn(
   function* removeVmas(vmas: readonly VmArea[]) {
     for (const vma of vmas) {
       if (vma.vmFile !== null) yield* fput(vma.vmFile);
-      yield* vmAreaFree(vma);
+      yield* kfree(vma);
     }
   },
   { name: 'remove_vma' },

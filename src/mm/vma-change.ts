@@ -52,12 +52,23 @@ export function changeOf(vma: VmArea, start: number, end: number): VmaChange {
  * A huge page would have to be split where a VMA is to end: if the 2 MiB around `address` lie in it.
  * Nobody looks whether there is one before telling the notifiers (recordings).
  */
-const splitHugePmdIfNeeded = fn(function* splitHugePmdIfNeeded(vma: VmArea, address: number) {
+function needsHugeSplit(vma: VmArea, address: number): boolean {
   const block = address - (address % HPAGE_PMD_SIZE);
-  if (block === address) return;
-  if (block < vma.vmStart || block + HPAGE_PMD_SIZE > vma.vmEnd) return;
-  yield* splitHugePmdAddress(vma, address);
-});
+  return block !== address && block >= vma.vmStart && block + HPAGE_PMD_SIZE <= vma.vmEnd;
+}
+
+/** What has to be split where VMAs are to begin or end, judged by their present bounds. */
+const splitHugeAtBorders = fn(
+  function* splitHugeAtBorders(main: NewBounds, neighbour: NewBounds | null) {
+    const { vma, start, end } = main;
+    if (needsHugeSplit(vma, start)) yield* splitHugePmdAddress(vma, start);
+    if (needsHugeSplit(vma, end)) yield* splitHugePmdAddress(vma, end);
+    if (neighbour !== null && needsHugeSplit(neighbour.vma, end)) {
+      yield* splitHugePmdAddress(neighbour.vma, end);
+    }
+  },
+  { name: 'vma_adjust_trans_huge' },
+);
 
 /** New bounds; the offset follows the start. The node in the mm's tree is put in anew. */
 function setRange(mm: MmStruct, { vma, start, end }: NewBounds): void {
@@ -86,9 +97,7 @@ export const changeVmas = fn(function* changeVmas(mm: MmStruct, change: VmaChang
     vmaIntervalTreeRemove(main.vma, mapping);
     if (neighbour !== null) vmaIntervalTreeRemove(neighbour.vma, mapping);
   }
-  yield* splitHugePmdIfNeeded(main.vma, main.start);
-  yield* splitHugePmdIfNeeded(main.vma, main.end);
-  if (neighbour !== null) yield* splitHugePmdIfNeeded(neighbour.vma, main.end);
+  yield* splitHugeAtBorders(main, neighbour);
   for (const vma of remove) {
     vmaTreeRemove(mm.mmRb, vma.node);
     mm.mapCount -= 1;
@@ -134,7 +143,7 @@ export const vmAreaDup = fn(function* vmAreaDup(
   copy.mapping = vma.mapping;
   copy.anonVma = vma.anonVma;
   copy.vmPrivateData = vma.vmPrivateData;
-  if ((yield* anonVmaClone(copy, vma)) !== 0) {
+  if (vma.anonVma !== null && (yield* anonVmaClone(copy, vma)) !== 0) {
     yield* vmAreaFree(copy);
     return null;
   }

@@ -94,3 +94,11 @@ export function vmaNext(vma: VmArea): VmArea | null {
 export function vmaPrevious(vma: VmArea): VmArea | null {
   return vmaOf(vmaTreePrevious(vma.node));
 }
+
+/** Whether a VMA ends at `start` or begins at `end`. The caller holds mmap_sem. */
+export function hasNeighbour(mm: MmStruct, start: number, end: number): boolean {
+  const before = findVmaBelow(mm, start);
+  if (before !== null && before.vmEnd === start) return true;
+  const after = findVma(mm, end);
+  return after !== null && after.vmStart === end;
+}
