@@ -27,7 +27,7 @@ describe('a token', () => {
   it('leads to the same violation again, in the catalogue', async () => {
     const { stdout } = await shop.run(['check', 'kfd-unregister', '--variant', 'v5.3']);
     const token = /replay (mn1_\S+)/.exec(stdout)?.[1] ?? '';
-    const picture = /^ +CPU0[\s\S]*?^replay/m.exec(stdout)?.[0].replace(/\n*replay$/, '') ?? '';
+    const picture = /^ +CPU0[\s\S]*?^needs/m.exec(stdout)?.[0].replace(/\n*needs$/, '') ?? '';
     const { code, stdout: replayed } = await shop.run(['replay', token]);
     expect(picture).toContain('use after free of kfd_process');
     expect(replayed).toContain(picture);
