@@ -184,12 +184,13 @@ function write(
   key: string,
   label: string,
   value: { readonly releases: boolean; readonly value: unknown },
+  known: string = label,
 ): Operation<void> {
   const operation = operationOf(
     object,
     key,
-    label,
-    (place, name) => new Write(place, name, value.releases),
+    known,
+    (place) => new Write(place, label, value.releases),
   );
   return made(operation, value.value);
 }
@@ -262,7 +263,8 @@ export function dataRaceWrite<S extends StructObject, K extends KeyOf<S>>(
   key: K,
   value: S[K],
 ): Operation<void> {
-  return write(object, key, 'data_race', { releases: false, value });
+  // The read has the same label.
+  return write(object, key, 'data_race', { releases: false, value }, 'data_race write');
 }
 
 function exchange(

@@ -9,6 +9,7 @@
 import { ENOMEM } from '../base/errno.ts';
 import { atomicRead } from '../kernel/atomic.ts';
 import { fn } from '../kernel/call.ts';
+import { dataRace, dataRaceWrite } from '../kernel/field.ts';
 import { GFP_KERNEL } from '../kernel/gfp.ts';
 import { spinLock, spinLockNested, spinUnlock } from '../kernel/spinlock.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
@@ -104,13 +105,14 @@ const copyPresent = fn(
     const flags = pair.sourceVma.vmFlags;
     const page = pteSpecial(pte) ? null : pfnToPage(ptePfn(pte));
     if (page !== null) {
-      if (page.isAnon && page.isAnonExclusive) {
+      // An atomic bit, as in doWpPage.
+      if (page.isAnon && (yield* dataRace(page, 'isAnonExclusive'))) {
         if ((yield* atomicRead(page.refCount)) >= GUP_PIN_COUNTING_BIAS) {
           if (spare === null) return NEEDS_PAGE;
           yield* copyPinned(pair, address, page, spare);
           return 0;
         }
-        page.isAnonExclusive = false;
+        yield* dataRaceWrite(page, 'isAnonExclusive', false);
       }
       yield* getPage(page);
       yield* pageAddRmap(page);

@@ -12,6 +12,7 @@
  */
 import { atomicRead } from '../kernel/atomic.ts';
 import { fn } from '../kernel/call.ts';
+import { dataRace, dataRaceWrite } from '../kernel/field.ts';
 import { GFP_KERNEL } from '../kernel/gfp.ts';
 import { running } from '../kernel/running.ts';
 import { spinLock, spinUnlock } from '../kernel/spinlock.ts';
@@ -86,8 +87,11 @@ export const doWpPage = fn(function* doWpPage(vmf: VmFault, table: PageTable, pt
     if (page !== null) yield* setPageFlag(page, PG_DIRTY);
     return yield* wpPageReuse(vmf, table, pte);
   }
-  if (page !== null && page.isAnon && (page.isAnonExclusive || (yield* canReuse(page, vma)))) {
-    page.isAnonExclusive = true;
+  // PG_anon_exclusive is a bit that is tested and set atomically: another process that has the page mapped
+  // may look at it under the lock of its own table.
+  const isExclusive = page !== null && page.isAnon && (yield* dataRace(page, 'isAnonExclusive'));
+  if (isExclusive || (page !== null && page.isAnon && (yield* canReuse(page, vma)))) {
+    if (!isExclusive) yield* dataRaceWrite(page!, 'isAnonExclusive', true);
     if ((vmf.flags & FAULT_FLAG_UNSHARE) === 0) return yield* wpPageReuse(vmf, table, pte);
     yield* spinUnlock(table.ptl);
     return 0;
