@@ -163,6 +163,19 @@ function evenness(counts: readonly number[], traces: number): number {
   return entropy / Math.log(traces);
 }
 
+/** One step beside nine, all of which depend on each other: ten interleavings, ten traces. */
+const uneven = small(
+  { x: atomic(0) },
+  {
+    *a(s) {
+      yield* atomicIncReturn(s.x);
+    },
+    *b(s) {
+      for (let count = 0; count < 9; count += 1) yield* atomicIncReturn(s.x);
+    },
+  },
+);
+
 describe('POS', () => {
   it.each([
     ['program/lastzero-5', 64],
@@ -194,22 +207,18 @@ describe('POS', () => {
     expect(hits(late, { method: 'pos', ...plan }).share).toBeCloseTo(1 / 11, 2);
     expect(hits(late, { method: 'random', ...plan }).share).toBeCloseTo(2 ** -10, 3);
   });
+
+  it('draws the priority of a step anew when it has lost against one that it conflicts with', () => {
+    const counts = tally(uneven, { method: 'pos', samples: 10_000, seed: 1 });
+    const [first, second, third] = counts.toSorted((a, b) => b - a);
+    // 1/2, 1/4, 1/8; a priority that stayed low would make it 1/2, 1/6, 1/12.
+    expect(Math.abs((first as number) - 5000)).toBeLessThan(200);
+    expect(Math.abs((second as number) - 2500)).toBeLessThan(175);
+    expect(Math.abs((third as number) - 1250)).toBeLessThan(135);
+  });
 });
 
 describe('the weighted walk', () => {
-  /** One step beside nine, all of which depend on each other: ten interleavings, ten traces. */
-  const uneven = small(
-    { x: atomic(0) },
-    {
-      *a(s) {
-        yield* atomicIncReturn(s.x);
-      },
-      *b(s) {
-        for (let count = 0; count < 9; count += 1) yield* atomicIncReturn(s.x);
-      },
-    },
-  );
-
   it('draws each interleaving with the same probability, which a random walk does not', () => {
     const plan = { samples: 10_000, seed: 1 };
     const weighted = tally(uneven, { method: 'weighted', ...plan });
