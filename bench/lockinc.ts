@@ -4,10 +4,10 @@
  *     node bench/start.js lockinc 8 9
  *     node --cpu-prof bench/start.js lockinc 9 --only optimal      one contestant for some seconds
  */
-import { findProgram } from '../src/catalogue/program/index.ts';
 import type { AnyScenario } from '../src/check/scenario.ts';
 import { contestants, type Contestant } from './contestant.ts';
 import { measure, type Measured } from './measure.ts';
+import { programNamed } from './programs.ts';
 
 /** Executions at a time while a contestant is profiled. */
 const PROFILE_COUNT = 20_000;
@@ -21,12 +21,6 @@ export interface QuickOptions {
   readonly seconds: number;
 }
 
-function programNamed(name: string): AnyScenario {
-  const scenario = findProgram(name);
-  if (scenario === null) throw new Error(`there is no ${name}`);
-  return scenario;
-}
-
 export async function quick({ family, counts, only, seconds }: QuickOptions): Promise<void> {
   const all = await contestants();
   const chosen = all.filter(({ name }) => only === null || name === only);
@@ -34,7 +28,7 @@ export async function quick({ family, counts, only, seconds }: QuickOptions): Pr
     throw new Error(`--only ${only}: there are ${all.map(({ name }) => name).join(', ')}`);
   }
   for (const count of counts) {
-    const scenario = programNamed(`program/${family}-${count}`);
+    const scenario = programNamed(`${family}-${count}`);
     if (only !== null) {
       profile(scenario, chosen[0] as Contestant, seconds);
       continue;

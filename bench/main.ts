@@ -1,23 +1,68 @@
 /**
  * The benchmarks' command line.
  *
- *     node bench/start.js lockinc [N …] [--only NAME] [--seconds S]     see lockinc.ts
+ *     npm run bench                                 every suite, as Markdown
+ *     npm run bench -- exploring --match lockinc    one suite, some programs
+ *     npm run bench -- --write                      into docs/benchmarks.md
+ *     node bench/start.js lockinc [N …] [--only NAME] [--seconds S]     the quick look, see lockinc.ts
  */
+import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { facts } from './facts.ts';
 import { quick } from './lockinc.ts';
+import { SUITES } from './suites.ts';
 
-async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: { only: { type: 'string' }, seconds: { type: 'string', default: '10' } },
-  });
-  const [family = 'lockinc', ...numbers] = positionals;
+const REPORT = new URL('../docs/benchmarks.md', import.meta.url);
+
+const HEAD = `# Benchmarks
+
+Written by \`npm run bench -- --write\`. What counts are the ratios: each compares things measured in the
+same run, in turns, after warming up. Rates depend on the machine and on what else it does.`;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    only: { type: 'string' },
+    seconds: { type: 'string', default: '10' },
+    rounds: { type: 'string', default: '5' },
+    turn: { type: 'string', default: '400' },
+    match: { type: 'string' },
+    date: { type: 'string' },
+    write: { type: 'boolean', default: false },
+  },
+});
+
+async function report(names: readonly string[]): Promise<void> {
+  const chosen = SUITES.filter(({ name }) => names.length === 0 || names.includes(name));
+  if (chosen.length < names.length) {
+    const known = SUITES.map(({ name }) => name).join(', ');
+    throw new Error(`there are the suites ${known}, and the quick look 'lockinc'`);
+  }
+  const sections: string[] = [];
+  for (const suite of chosen) {
+    sections.push(
+      await suite.run({
+        rounds: Number(values.rounds),
+        turnMs: Number(values.turn),
+        match: values.match ?? null,
+        progress: (text) => process.stderr.write(`bench: ${suite.name}: ${text}\n`),
+      }),
+    );
+  }
+  const text = `${[HEAD, `${facts(values.date ?? null)}.`, ...sections].join('\n\n')}\n`;
+  if (values.write) writeFileSync(REPORT, text);
+  else process.stdout.write(text);
+}
+
+const [first, ...others] = positionals;
+const numbers = others.map(Number);
+if (first !== undefined && !SUITES.some(({ name }) => name === first)) {
   await quick({
-    family,
-    counts: numbers.length === 0 ? [8, 9] : numbers.map(Number),
+    family: first,
+    counts: numbers.length === 0 ? [8, 9] : numbers,
     only: values.only ?? null,
     seconds: Number(values.seconds),
   });
+} else {
+  await report(positionals);
 }
-
-await main();

@@ -1,0 +1,6 @@
+/** All suites, in the order of the report. To add one, write it in a file of its own and name it here. */
+import { exploring } from './exploring.ts';
+import { peers } from './peers.ts';
+import type { Suite } from './suite.ts';
+
+export const SUITES: readonly Suite[] = [exploring, peers];
