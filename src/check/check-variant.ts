@@ -207,6 +207,7 @@ class Search {
       {
         visibleMemory,
         leastPreemptions,
+        ...(options.stepCountMax === undefined ? {} : { stepCountMax: options.stepCountMax }),
         // Whoever has interrupted the search does not want another one; nor would it get beyond an
         // execution that does not end.
         ...(kind === 'interrupted' || kind === 'steps' ? { executionCountMax: 0 } : {}),

@@ -10,6 +10,7 @@
  * trial.ts), so what comes out is an execution that shows the finding, and nothing else is claimed.
  */
 import { MINIMISING_EXECUTION_COUNT_MAX, MINIMISING_TRIAL_COUNT_MAX } from '../base/limits.ts';
+import { UsageError } from '../base/usage-error.ts';
 import { PAUSE } from '../kernel/kernel.ts';
 import { BoundedDpor } from './bounded-dpor.ts';
 import { preemptionsOf } from './preemption.ts';
@@ -36,6 +37,7 @@ export interface MinimiseOptions {
   /** No execution with fewer preemptions than this has any of the findings. */
   readonly leastPreemptions?: number;
   readonly executionCountMax?: number;
+  readonly stepCountMax?: number;
   readonly trialCountMax?: number;
 }
 
@@ -200,7 +202,7 @@ function withMoved(
 
 /** Looks for each finding with fewer preemptions than it has, as long as the effort allows. */
 function searchFewer(items: readonly Item[], bench: Bench, options: MinimiseOptions): void {
-  const { visibleMemory, leastPreemptions = 0 } = options;
+  const { leastPreemptions = 0 } = options;
   let left = options.executionCountMax ?? MINIMISING_EXECUTION_COUNT_MAX;
   for (let bound = leastPreemptions; left > 0; bound += 1) {
     const sought = new Map<string, Item>();
@@ -209,33 +211,59 @@ function searchFewer(items: readonly Item[], bench: Bench, options: MinimiseOpti
         sought.set(item.identity, item);
     }
     if (sought.size === 0) return;
-    const found: [Item, readonly Schedule[]][] = [];
-    const { executions, isComplete } = new BoundedDpor(bench.program, bound, {
-      watches: bench.watches,
-      executionCountMax: left,
-      ...(visibleMemory === undefined || visibleMemory.size === 0 ? {} : { visibleMemory }),
-      onExecution(run) {
-        for (const finding of run.kernel.findings) {
-          const item = sought.get(identityOf(finding));
-          if (item === undefined) continue;
-          sought.delete(item.identity);
-          const { schedule } = run;
-          const short = shorten(run, finding, bench);
-          found.push([item, short === null ? [schedule] : [schedule, short.schedule]]);
-        }
-        return sought.size === 0;
-      },
-    }).run();
+    const round = searchBound(bound, sought, bench, { ...options, executionCountMax: left });
+    if (round === null) return;
+    const { executions, isComplete, found } = round;
     left -= executions;
     for (const [item, schedules] of found) {
       for (const schedule of schedules) item.offer(schedule);
       item.isFewest = item.best?.effort.preemptions === bound;
     }
     if (!isComplete && sought.size > 0) return;
-    for (const item of items) {
-      if (item.best !== null && item.best.effort.preemptions === bound + 1 && isComplete) {
-        item.isFewest = true;
+    for (const item of sought.values()) item.isFewest = item.best?.effort.preemptions === bound + 1;
+  }
+}
+
+interface Round {
+  readonly executions: number;
+  readonly isComplete: boolean;
+  /** Schedules with the finding of an item. */
+  readonly found: readonly (readonly [Item, readonly Schedule[]])[];
+}
+
+/**
+ * Looks for what is `sought` with at most `bound` preemptions; takes from it what was found. Null if the
+ * search cannot be brought to an end, because an execution seems endless.
+ */
+function searchBound(
+  bound: number,
+  sought: Map<string, Item>,
+  bench: Bench,
+  { visibleMemory, executionCountMax, stepCountMax }: MinimiseOptions,
+): Round | null {
+  const found: [Item, readonly Schedule[]][] = [];
+  const explorer = new BoundedDpor(bench.program, bound, {
+    watches: bench.watches,
+    ...(executionCountMax === undefined ? {} : { executionCountMax }),
+    ...(stepCountMax === undefined ? {} : { stepCountMax }),
+    ...(visibleMemory === undefined || visibleMemory.size === 0 ? {} : { visibleMemory }),
+    onExecution(run) {
+      for (const finding of run.kernel.findings) {
+        const item = sought.get(identityOf(finding));
+        if (item === undefined) continue;
+        sought.delete(item.identity);
+        const { schedule } = run;
+        const short = shorten(run, finding, bench);
+        found.push([item, short === null ? [schedule] : [schedule, short.schedule]]);
       }
-    }
+      return sought.size === 0;
+    },
+  });
+  try {
+    const { executions, isComplete } = explorer.run();
+    return { executions, isComplete, found };
+  } catch (error) {
+    if (error instanceof UsageError && error.code === 'MN205') return null;
+    throw error;
   }
 }
