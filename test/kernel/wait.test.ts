@@ -499,6 +499,34 @@ const sets: Record<string, Tasks> = {
       yield* atomicFetchAdd(s.flag, 1);
     },
   },
+  'a loop that asks for one of two': {
+    *asks(s) {
+      yield* awaitCondition('either', () => s.flag.value > 0 || peek(s, 'ready') > 0, [
+        s.flag,
+        [s, 'ready'],
+      ]);
+    },
+    *one(s) {
+      yield* atomicFetchAdd(s.flag, 1);
+    },
+    *two(s) {
+      yield* writeOnce(s, 'ready', 1);
+    },
+  },
+  'a loop that asks for both of two': {
+    *asks(s) {
+      yield* awaitCondition('both', () => s.flag.value > 0 && peek(s, 'ready') > 0, [
+        s.flag,
+        [s, 'ready'],
+      ]);
+    },
+    *one(s) {
+      yield* atomicFetchAdd(s.flag, 1);
+    },
+    *two(s) {
+      yield* writeOnce(s, 'ready', 1);
+    },
+  },
   'a loop that asks for what comes and goes': {
     *asks(s) {
       yield* awaitCondition('flag', () => s.flag.value === 1, [s.flag]);
