@@ -89,6 +89,13 @@ function* shrink(lock: Mutex): Body<void> {
   fsReclaimRelease(GFP_KERNEL);
 }
 
+const take = fn(function* take(work: WorkStruct) {
+  const { lock } = containerOf(work, Owner, 'work');
+  yield* mutexLock(lock);
+  yield* mutexUnlock(lock);
+});
+const Owner = struct('owner', { lock: mutex(), work: workStruct() });
+
 describe('cycles', () => {
   test('two locks taken in both orders are found, though one task has ended before the other begins', () => {
     const result = check(
@@ -131,6 +138,39 @@ describe('cycles', () => {
     expect(violationsOf(result)).toEqual(['deadlock s.a, s.b']);
   });
 
+  test('so is a deadlock with who waits for a work item, or for readers', () => {
+    const result = check(
+      { owner: embed(Owner), ss: srcuStruct() },
+      {
+        *flush({ owner }) {
+          initWork(owner.work, take);
+          yield* scheduleWork(owner.work);
+          yield* mutexLock(owner.lock);
+          yield* flushWork(owner.work);
+          yield* mutexUnlock(owner.lock);
+        },
+      },
+    );
+    expect(violationsOf(result)).toEqual(['deadlock s.owner.lock, take']);
+    const other = check(
+      { ss: srcuStruct(), lock: mutex() },
+      {
+        *reader(s) {
+          const index = yield* srcuReadLock(s.ss);
+          yield* mutexLock(s.lock);
+          yield* mutexUnlock(s.lock);
+          yield* srcuReadUnlock(s.ss, index);
+        },
+        *updater(s) {
+          yield* mutexLock(s.lock);
+          yield* synchronizeSrcu(s.ss);
+          yield* mutexUnlock(s.lock);
+        },
+      },
+    );
+    expect(violationsOf(other)).toEqual(['deadlock s.lock, s.ss']);
+  });
+
   test('a cycle of three locks is found in one task that takes them two by two', () => {
     const result = check(
       { a: mutex(), b: mutex(), c: mutex() },
@@ -158,6 +198,19 @@ describe('cycles', () => {
       },
     );
     expect(violationsOf(result)).toEqual(['lock-order s.a, s.c']);
+  });
+
+  test('one wrong order among many locks is one finding', () => {
+    const fields = { a: mutex(), b: mutex(), c: mutex(), d: mutex(), e: mutex(), f: mutex() };
+    const result = check(fields, {
+      *only(s) {
+        const all = [s.a, s.b, s.c, s.d, s.e, s.f];
+        for (const lock of all) yield* mutexLock(lock);
+        for (const lock of all) yield* mutexUnlock(lock);
+        yield* nested(s.f, s.a);
+      },
+    });
+    expect(violationsOf(result)).toEqual(['lock-order s.a, s.f']);
   });
 
   test('orders that no execution has both of are found, and what is found can be repeated', () => {
@@ -456,12 +509,6 @@ describe('reclaim', () => {
 });
 
 describe('waiting for work, timers and threads', () => {
-  const take = fn(function* take(work: WorkStruct) {
-    const { lock } = containerOf(work, Owner, 'work');
-    yield* mutexLock(lock);
-    yield* mutexUnlock(lock);
-  });
-  const Owner = struct('owner', { lock: mutex(), work: workStruct() });
   const fields = { owner: embed(Owner), done: completion() };
 
   test('an item flushed under a lock that its function takes is found though it has run already', () => {
