@@ -25,7 +25,7 @@
  *   a step, that step may be beyond the bound.
  * - No task ever sleeps. A sleeping task says that its step was explored before, but it was explored in
  *   another place, where it may have cost a preemption more. So traces may be executed several
- *   times; what is saved is saved by the bound.
+ *   times, at worst in every order of the tasks' turns; what is saved is saved by the bound.
  */
 import { STEP_COUNT_MAX_DEFAULT } from '../base/limits.ts';
 import { PAUSE, type Kernel } from '../kernel/kernel.ts';
