@@ -5,15 +5,14 @@
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import type { Program } from '../../../src/check/program.ts';
-import type { ExploreOptions, SourceDpor } from '../../../src/check/source-dpor.ts';
+import type { Explorer, ExploreOptions } from '../../../src/check/exploration.ts';
 import { PAUSE } from '../../../src/kernel/kernel.ts';
 import { setRunning } from '../../../src/kernel/running.ts';
 import { Misuse } from './kind/kind.ts';
 import { EVENT_COUNT_MAX, Machine } from './machine.ts';
 import { forMachine, MEMORY_NAME, onKernel, type FuzzProgram } from './program.ts';
 
-/** An explorer, as SourceDpor is one. */
-export type ExplorerClass = new (program: Program, options?: ExploreOptions) => SourceDpor;
+export type ExplorerClass = new (program: Program, options?: ExploreOptions) => Explorer;
 
 export interface Enumeration {
   readonly interleavings: number;
@@ -130,7 +129,7 @@ export function explore(
   all: Enumeration,
   Explorer: ExplorerClass,
 ): Exploration {
-  const { program: subject, outcome, taskOf } = onKernel(program);
+  const { program: subject, watch, outcome, taskOf } = onKernel(program);
   const definition = forMachine(program);
   const seen = new Set<string>();
   let fault: string | null = null;
@@ -139,6 +138,7 @@ export function explore(
   };
   const explorer = new Explorer(subject, {
     stepCountMax: 100,
+    watches: [watch],
     executionCountMax: 10 * all.interleavings + 100,
     ...(program.isVisible ? { visibleMemory: new Set([MEMORY_NAME]) } : {}),
     onExecution({ kernel, schedule }) {

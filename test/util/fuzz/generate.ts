@@ -8,15 +8,19 @@ import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
 import { CHOICE } from './kind/choice.ts';
+import { COMPLETION } from './kind/completion.ts';
 import { COUNTER } from './kind/counter.ts';
 import { FIELD } from './kind/field.ts';
+import { IRQ, SPINLOCK_IRQ } from './kind/irq.ts';
 import type { FuzzOperation, Kind } from './kind/kind.ts';
 import { MUTEX } from './kind/mutex.ts';
 import { PREEMPT } from './kind/preempt.ts';
+import { REFCOUNT } from './kind/refcount.ts';
 import { RISING } from './kind/rising.ts';
 import { RWSEM } from './kind/rwsem.ts';
 import { SPINLOCK } from './kind/spinlock.ts';
 import { SRCU } from './kind/srcu.ts';
+import { WAIT_QUEUE } from './kind/wait-queue.ts';
 import type { Do, FuzzProgram, Statement } from './program.ts';
 import { VALUE_COUNT } from './machine.ts';
 
@@ -48,8 +52,31 @@ const OBJECT_SETS: readonly (readonly Kind[])[] = [
   [RISING, RISING],
 ];
 
+/** The same of what is woken, counted and interrupted. */
+export const WAITING_SETS: readonly (readonly Kind[])[] = [
+  [WAIT_QUEUE, FIELD],
+  [WAIT_QUEUE, COUNTER],
+  [WAIT_QUEUE, MUTEX, FIELD],
+  [COMPLETION, FIELD],
+  [COMPLETION, COMPLETION],
+  [COMPLETION, MUTEX],
+  [COMPLETION, WAIT_QUEUE],
+  [REFCOUNT, FIELD],
+  [REFCOUNT, REFCOUNT],
+  [REFCOUNT, MUTEX],
+  [IRQ, FIELD],
+  [IRQ, FIELD, FIELD],
+  [IRQ, COUNTER, SPINLOCK],
+  [SPINLOCK_IRQ, FIELD],
+  [SPINLOCK_IRQ, FIELD, PREEMPT],
+  [SPINLOCK_IRQ, SPINLOCK, FIELD],
+  [SPINLOCK_IRQ, COMPLETION, REFCOUNT],
+];
+
+/** Kinds that are there because of interrupt handlers. */
+const INTERRUPTED: ReadonlySet<Kind> = new Set([IRQ, SPINLOCK_IRQ]);
 /** Kinds whose use shuts out other tasks of a CPU. */
-const SHARING: ReadonlySet<Kind> = new Set([SPINLOCK, PREEMPT]);
+const SHARING: ReadonlySet<Kind> = new Set([SPINLOCK, PREEMPT, IRQ, SPINLOCK_IRQ]);
 
 /** Something that is held in a block, and what is left to do to let go of it. */
 interface Held {
@@ -60,14 +87,17 @@ interface Held {
 class Generator {
   private readonly random: RandomGenerator;
   private readonly objects: readonly Kind[];
+  private readonly hasHandlers: boolean;
   private readonly isVisible: boolean;
   /** The objects that loops which try again are about. */
   private readonly repeatable: readonly number[];
 
-  constructor(seed: number) {
+  constructor(seed: number, sets: readonly (readonly Kind[])[]) {
     this.random = xoroshiro128plus(scrambled(seed));
-    this.objects = this.pick(OBJECT_SETS);
-    this.isVisible = this.objects.includes(FIELD) && this.isLucky(20);
+    this.objects = this.pick(sets);
+    this.hasHandlers = this.objects.some((kind) => INTERRUPTED.has(kind));
+    // A handler gives its CPU back with its last step, whether or not plain code is one of its own.
+    this.isVisible = !this.hasHandlers && this.objects.includes(FIELD) && this.isLucky(20);
     this.repeatable = [...this.objects.keys()].filter((at) =>
       this.objects[at]?.operations.some(({ mayRepeat }) => mayRepeat === true),
     );
@@ -76,20 +106,28 @@ class Generator {
   program(): FuzzProgram {
     const tasks = this.lengths().map((length) => this.block(length, 0, []));
     // A few tasks are not there from the beginning: another one starts them.
-    for (let task = 1; task < tasks.length; task += 1) {
+    for (let task = 1; task < tasks.length && !this.hasHandlers; task += 1) {
       if (!this.isLucky(12)) continue;
       const starter = tasks[this.from(0, task - 1)] as Statement[];
       starter.splice(this.from(0, starter.length), 0, { kind: 'start', task });
     }
     const { objects, isVisible } = this;
-    return { objects, tasks, cpus: this.cpus(tasks.length), isVisible };
+    const cpus = this.cpus(tasks.length);
+    return { objects, tasks, cpus, handlers: this.handlers(tasks.length), isVisible };
+  }
+
+  /** The last task or two, if there are handlers at all. */
+  private handlers(taskCount: number): number {
+    if (!this.hasHandlers) return 0;
+    const last = 1 << (taskCount - 1);
+    return taskCount > 2 && this.isLucky(40) ? last | (last >>> 1) : last;
   }
 
   /** CPUs that tasks share; most often where it matters. */
   private cpus(taskCount: number): (number | null)[] {
     const isShared = this.isLucky(this.objects.some((kind) => SHARING.has(kind)) ? 70 : 5);
     return Array.from({ length: taskCount }, () =>
-      isShared && this.isLucky(75) ? this.from(0, 1) : null,
+      isShared && this.isLucky(75) ? this.from(0, this.hasHandlers ? 0 : 1) : null,
     );
   }
 
@@ -255,7 +293,11 @@ function scrambled(seed: number): number {
   return bits ^ (bits >>> 16);
 }
 
-/** The program that `seed` names. */
-export function generateProgram(seed: number): FuzzProgram {
-  return new Generator(seed).program();
+/**
+ * The program that `seed` names.
+ *
+ * @param sets the sets of objects of which its own is one.
+ */
+export function generateProgram(seed: number, sets = OBJECT_SETS): FuzzProgram {
+  return new Generator(seed, sets).program();
 }

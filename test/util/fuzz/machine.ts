@@ -2,7 +2,7 @@
  * The definition that the explorer and the kernel are measured against: a machine of its own that
  * runs fuzz programs one step at a time, without the kernel, and says of each step what it touches.
  *
- * A step touches *aspects* of objects (an object has up to four), each as a read, a write or a
+ * A step touches *aspects* of objects (an object has up to five), each as a read, a write or a
  * commuting update. Two steps of different tasks depend on each other when they touch one aspect and
  * are not both reads nor both commuting updates, or when one says that it comes after the other.
  * Nothing here keeps clocks or last accesses: whether two steps depend is asked of each pair.
@@ -33,6 +33,8 @@ export interface ObjectDefinition<V = number> {
   readonly initial: V;
   /** The value as it is compared with what the kernel's object has come to; itself if left out. */
   readonly show?: (value: V) => number;
+  /** How often the task holds it: one who ends and still does has forgotten to let go. */
+  readonly holds?: (value: V, task: number) => number;
 }
 
 /** What a step does, by definition. */
@@ -51,6 +53,10 @@ export interface Effect<V = number> {
   readonly signals?: boolean;
   /** Added to how deep the task has preemption off. */
   readonly preempt?: number;
+  /** The task has interrupts off from now on, or on. */
+  readonly irqsOff?: boolean;
+  /** A counter was misused: a finding. */
+  readonly isMisuse?: boolean;
 }
 
 /** What the definition of a step can see. */
@@ -67,6 +73,8 @@ export interface View<V = number> {
   readonly signalsLeft: number;
   /** True if one has come to this task. */
   readonly hasSignal: boolean;
+  /** True if the task has interrupts off. */
+  readonly irqsOff: boolean;
 }
 
 /** A step of an operation, by definition. */
@@ -79,6 +87,10 @@ export interface StepDefinition<V = number> {
   readonly isSkipped?: (view: View<V>) => boolean;
   /** True if it turns preemption off, or tries to do something that does. */
   readonly disablesPreemption?: boolean;
+  /** True if it may sleep: coming to it where that is not allowed is a finding. */
+  readonly maySleep?: boolean;
+  /** True for what an interrupt handler begins with. */
+  readonly isEntry?: boolean;
 }
 
 /** Straight-line code with jumps, made of a program's statements. */
@@ -115,23 +127,29 @@ export interface MachineProgram {
   readonly objects: readonly ObjectDefinition[];
   /** For each task the CPU that it may share with others, or null for one of its own. */
   readonly cpus: readonly (number | null)[];
+  /** The tasks that are interrupt handlers: bit mask. */
+  readonly handlers: number;
   /** True if what a task does between two operations is a step of its own. */
   readonly pauses: boolean;
 }
 
 type StepInstruction = Extract<Instruction, { kind: 'step' }>;
 
-export const ASPECTS_PER_OBJECT = 4;
-export const OBJECT_COUNT_MAX = 7;
+export const ASPECTS_PER_OBJECT = 5;
+export const OBJECT_COUNT_MAX = 5;
+export const CPU_COUNT_MAX = 3;
 /** The aspect of CPU 0, behind those of the objects. */
 const CPU_ASPECT = ASPECTS_PER_OBJECT * OBJECT_COUNT_MAX;
-export const CPU_COUNT_MAX = 3;
+/** What handlers of CPU 0 conflict on with everything that is done there. */
+const HANDLER_ASPECT = CPU_ASPECT + CPU_COUNT_MAX;
 /** Sets of events are bit masks. */
 export const EVENT_COUNT_MAX = 31;
 /** The position of a task that is not there yet. */
 const ABSENT = -1;
 /** Signals that may come in one execution. */
 export const SIGNAL_COUNT_MAX = 1;
+/** What a task is found to do wrong: each a letter. */
+export const FOUND = { bug: 'B', counter: 'C', held: 'H', sleep: 'S' } as const;
 /** Values that fields and registers take: 0 … VALUE_COUNT - 1. */
 export const VALUE_COUNT = 4;
 
@@ -150,6 +168,17 @@ export function areDependent(earlier: Touched, later: Touched): boolean {
   );
 }
 
+/** What an execution has come to, in a form that can be compared. */
+export function outcomeText(
+  values: readonly number[],
+  told: readonly (number | string)[],
+  waiting: readonly string[],
+  found: readonly string[],
+): string {
+  const text = `values ${values.join(' ')}, told ${told.join(' ')}, ${waiting.join(' ')}`;
+  return found.every((item) => item === '') ? text : `${text}, found ${found.join('/')}`;
+}
+
 /** One run of a program, which can be taken back. */
 export class Machine {
   private readonly program: MachineProgram;
@@ -160,6 +189,11 @@ export class Machine {
   readonly positions: number[];
   /** For each task, how deep it has preemption off: it then shuts out the others of its CPU. */
   private readonly preempt: number[];
+  /** Bit masks of the tasks that have interrupts off, and of the handlers that have begun and not ended. */
+  private irqsOff = 0;
+  private inHandler = 0;
+  /** For each task what it was found to do wrong, in order. */
+  readonly found: string[];
   /** Bit mask of the tasks whose next step is what they do before their next operation. */
   private paused = 0;
   /** What plain accesses have touched since they were last asked for. */
@@ -186,6 +220,7 @@ export class Machine {
     this.code = code;
     this.values = objects.map((object) => object.initial);
     this.preempt = code.map(() => 0);
+    this.found = code.map(() => '');
     this.registers = code.map(() => 0);
     this.positions = code.map(() => 0);
     this.roundStart = code.map(() => 0);
@@ -207,7 +242,9 @@ export class Machine {
   choices(task: number): number {
     if ((this.paused & (1 << task)) !== 0) return this.isShutOut(task) ? 0 : 1;
     const pending = this.pending(task);
-    if (pending === null || this.isShutOut(task)) return 0;
+    if (pending === null) return 0;
+    if (pending.step.isEntry === true) return this.isShutOutAsHandler(task) ? 0 : 1;
+    if (this.isShutOut(task)) return 0;
     if (pending.again !== undefined) return this.changesFor(task).length > 0 ? 1 : 0;
     const view = this.view(task, pending, 0);
     return pending.step.take(view) === null ? 0 : (pending.step.arity?.(view) ?? 1);
@@ -216,10 +253,21 @@ export class Machine {
   private isShutOut(task: number): boolean {
     const { cpus } = this.program;
     const cpu = cpus[task];
-    return (
-      cpu !== null &&
-      this.preempt.some((depth, other) => depth > 0 && other !== task && cpus[other] === cpu)
+    // Nobody else goes on before a handler ends.
+    if (cpu === null || (this.inHandler & (1 << task)) !== 0) return false;
+    const away = this.irqsOff | this.inHandler;
+    return this.preempt.some(
+      (depth, other) =>
+        (depth > 0 || (away & (1 << other)) !== 0) && other !== task && cpus[other] === cpu,
     );
+  }
+
+  /** Whether a handler cannot begin: preemption that is off does not keep it from that. */
+  private isShutOutAsHandler(task: number): boolean {
+    const { cpus } = this.program;
+    const cpu = cpus[task];
+    const away = this.irqsOff | this.inHandler;
+    return cpu !== null && cpus.some((other, at) => other === cpu && (away & (1 << at)) !== 0);
   }
 
   /** What a step touches of the task's CPU, if it shares one: shutting out others is a write. */
@@ -227,9 +275,13 @@ export class Machine {
     const { cpus } = this.program;
     const cpu = cpus[task] ?? null;
     const isShared = cpu !== null && cpus.some((other, at) => other === cpu && at !== task);
-    const aspect = isShared ? 1 << (CPU_ASPECT + cpu) : 0;
-    const isAlone = (this.preempt[task] as number) > 0 || disablesPreemption;
-    return { reads: 0, writes: isAlone ? aspect : 0, commutes: isAlone ? 0 : aspect };
+    if (!isShared) return { reads: 0, writes: 0, commutes: 0 };
+    const all = 1 << (HANDLER_ASPECT + cpu);
+    if ((this.program.handlers & (1 << task)) !== 0) return { reads: 0, writes: all, commutes: 0 };
+    const aspect = 1 << (CPU_ASPECT + cpu);
+    const isOff = (this.irqsOff & (1 << task)) !== 0;
+    const isAlone = (this.preempt[task] as number) > 0 || isOff || disablesPreemption;
+    return { reads: 0, writes: isAlone ? aspect : 0, commutes: isAlone ? all : aspect | all };
   }
 
   private view(task: number, { object, argument }: StepInstruction, outcome: number): View {
@@ -241,6 +293,7 @@ export class Machine {
       now: this.events.length,
       signalsLeft: this.signalsLeft,
       hasSignal: (this.signalled & (1 << task)) !== 0,
+      irqsOff: (this.irqsOff & (1 << task)) !== 0,
     };
   }
 
@@ -324,6 +377,10 @@ export class Machine {
       this.signalled |= 1 << task;
     }
     this.preempt[task] = (this.preempt[task] as number) + (effect.preempt ?? 0);
+    if (effect.irqsOff === true) this.irqsOff |= 1 << task;
+    if (effect.irqsOff === false) this.irqsOff &= ~(1 << task);
+    if (effect.isMisuse === true) this.find(task, FOUND.counter);
+    if (pending.step.isEntry === true) this.inHandler |= 1 << task;
     if (pending.starts !== undefined) {
       this.startedBy[pending.starts] = this.events.length;
       this.positions[pending.starts] = 0;
@@ -382,8 +439,7 @@ export class Machine {
       const at = this.positions[task] as number;
       const instruction = code[at];
       if (instruction === undefined) {
-        // Whoever returns leaves the CPU to others, whatever it has forgotten.
-        this.preempt[task] = 0;
+        this.end(task);
         return;
       }
       const register = this.registers[task] as number;
@@ -399,9 +455,15 @@ export class Machine {
         }
       } else if (instruction.kind === 'step') {
         const isSkipped = instruction.step.isSkipped?.(this.view(task, instruction, 0)) ?? false;
-        if (!isSkipped) return;
+        if (!isSkipped) {
+          if (instruction.step.maySleep === true && this.isAtomic(task)) {
+            this.find(task, FOUND.sleep);
+          }
+          return;
+        }
       } else if (instruction.kind === 'bug') {
         if (register === instruction.value) {
+          this.find(task, FOUND.bug);
           this.positions[task] = code.length;
           return;
         }
@@ -418,6 +480,26 @@ export class Machine {
     }
   }
 
+  private end(task: number): void {
+    for (const [at, { holds }] of this.program.objects.entries()) {
+      const count = holds?.(this.values[at] as number, task) ?? 0;
+      for (let left = count; left > 0; left -= 1) this.find(task, FOUND.held);
+    }
+    // Whoever returns leaves the CPU to others, whatever it has forgotten.
+    this.preempt[task] = 0;
+    this.irqsOff &= ~(1 << task);
+    this.inHandler &= ~(1 << task);
+  }
+
+  private isAtomic(task: number): boolean {
+    const isHandler = (this.program.handlers & (1 << task)) !== 0;
+    return isHandler || (this.preempt[task] as number) > 0 || (this.irqsOff & (1 << task)) !== 0;
+  }
+
+  private find(task: number, what: string): void {
+    this.found[task] = (this.found[task] as string) + what;
+  }
+
   /** What the program has come to: values, what each task was told last, and who waits where. */
   outcome(): string {
     const isPaused = (task: number): boolean => (this.paused & (1 << task)) !== 0;
@@ -431,7 +513,7 @@ export class Machine {
     });
     // A task that does not go on does not look at what it was told.
     const told = this.registers.map((register, task) => (isPaused(task) ? '-' : register));
-    return `values ${values.join(' ')}, told ${told.join(' ')}, ${waiting.join(' ')}`;
+    return outcomeText(values, told, waiting, this.found);
   }
 
   /**
@@ -468,6 +550,9 @@ export class Machine {
       registers: [...this.registers],
       positions: [...this.positions],
       preempt: [...this.preempt],
+      found: [...this.found],
+      irqsOff: this.irqsOff,
+      inHandler: this.inHandler,
       roundStart: [...this.roundStart],
       isPure: [...this.isPure],
       eventCount: this.events.length,
@@ -484,9 +569,12 @@ export class Machine {
       this.registers[task] = saved.registers[task] as number;
       this.positions[task] = saved.positions[task] as number;
       this.preempt[task] = saved.preempt[task] as number;
+      this.found[task] = saved.found[task] as string;
       this.roundStart[task] = saved.roundStart[task] as number;
       this.isPure[task] = saved.isPure[task] as boolean;
     }
+    this.irqsOff = saved.irqsOff;
+    this.inHandler = saved.inHandler;
     this.events.length = saved.eventCount;
     this.before.length = saved.eventCount;
     this.signalsLeft = saved.signalsLeft;
@@ -500,6 +588,9 @@ export interface Saved {
   readonly registers: readonly number[];
   readonly positions: readonly number[];
   readonly preempt: readonly number[];
+  readonly found: readonly string[];
+  readonly irqsOff: number;
+  readonly inHandler: number;
   readonly roundStart: readonly number[];
   readonly isPure: readonly boolean[];
   readonly eventCount: number;

@@ -13,9 +13,12 @@ import { running } from '../../../src/kernel/running.ts';
 import { allocateStatic } from '../../../src/kernel/slab.ts';
 import { struct } from '../../../src/kernel/struct.ts';
 import type { Task } from '../../../src/kernel/task.ts';
+import type { Watch } from '../../../src/kernel/watch.ts';
 import { taskName, taskNumber, type FuzzOperation, type Kind, type State } from './kind/kind.ts';
 import {
+  FOUND,
   operandOf,
+  outcomeText,
   SIGNAL_COUNT_MAX,
   type MachineProgram,
   type Instruction,
@@ -54,6 +57,8 @@ export interface FuzzProgram {
   readonly tasks: readonly (readonly Statement[])[];
   /** For each task the CPU that it may share with others, or null for one of its own. */
   readonly cpus: readonly (number | null)[];
+  /** The tasks that are interrupt handlers, which come in between the others of their CPU: bit mask. */
+  readonly handlers: number;
   /** True if its memory is visible: what tasks do between two operations is a step of its own. */
   readonly isVisible: boolean;
 }
@@ -62,6 +67,7 @@ export interface FuzzProgram {
 
 /** A step that nobody sees and nothing hinders. */
 const BARE_STEP: StepDefinition = { take: () => ({}) };
+const ENTRY_STEP: StepDefinition = { take: () => ({}), isEntry: true };
 
 function compile(statements: readonly Statement[], code: Instruction[]): void {
   for (const statement of statements) {
@@ -100,13 +106,22 @@ function compile(statements: readonly Statement[], code: Instruction[]): void {
 }
 
 /** The program for the machine that defines what it does. */
-export function forMachine({ objects, tasks, cpus, isVisible }: FuzzProgram): MachineProgram {
-  const code = tasks.map((statements) => {
+export function forMachine(program: FuzzProgram): MachineProgram {
+  const { objects, tasks, cpus, handlers, isVisible } = program;
+  const code = tasks.map((statements, task) => {
     const instructions: Instruction[] = [];
+    const isHandler = isHandlerOf(program, task);
+    const bare = { kind: 'step', object: 0, argument: 0 } as const;
+    if (isHandler) instructions.push({ ...bare, step: ENTRY_STEP });
     compile(statements, instructions);
+    if (isHandler) instructions.push({ ...bare, step: BARE_STEP });
     return instructions;
   });
-  return { code, objects, cpus, pauses: isVisible };
+  return { code, objects, cpus, handlers, pauses: isVisible };
+}
+
+export function isHandlerOf({ handlers }: FuzzProgram, task: number): boolean {
+  return (handlers & (1 << task)) !== 0;
 }
 
 /** What the memory of a program's objects is called. */
@@ -203,8 +218,56 @@ export function startedTasks(statements: readonly Statement[]): readonly number[
   });
 }
 
+/** Notes what the kernel finds, as the machine does. */
+class FindingWatch implements Watch {
+  /** By the names of the tasks. */
+  private readonly found = new Map<string, string>();
+  private stuckCount = 0;
+
+  onStart(): void {
+    this.found.clear();
+    this.stuckCount = 0;
+  }
+
+  onAssertion(kernel: Kernel): void {
+    this.note(kernel.currentTask, FOUND.bug);
+  }
+
+  onCounterMisuse(kernel: Kernel): void {
+    this.note(kernel.currentTask, FOUND.counter);
+  }
+
+  onLockMisuse(kernel: Kernel): void {
+    this.note(kernel.currentTask, FOUND.held);
+  }
+
+  onMaySleep(_kernel: Kernel, task: Task): void {
+    this.note(task, FOUND.sleep);
+  }
+
+  onStuck(_kernel: Kernel, blocked: readonly Task[]): void {
+    this.stuckCount = blocked.length;
+  }
+
+  /** For each task of the program; without those that are stuck, which are in `waiting`. */
+  of(kernel: Kernel, taskCount: number): readonly string[] {
+    const blocked = kernel.tasks.filter(({ isDone }) => !isDone).length;
+    const hasOops = kernel.tasks.some(({ isOopsed }) => isOopsed);
+    const isAsItShouldBe = this.stuckCount === (hasOops ? 0 : blocked);
+    return Array.from({ length: taskCount }, (_, at) =>
+      isAsItShouldBe ? (this.found.get(taskName(at)) ?? '') : 'stuck?',
+    );
+  }
+
+  private note({ name }: Task, what: string): void {
+    this.found.set(name, (this.found.get(name) ?? '') + what);
+  }
+}
+
 export interface OnKernel {
   readonly program: Program;
+  /** Must be told of what happens. */
+  readonly watch: Watch;
   /** What the execution that was started last has come to, as `Machine.outcome` says it. */
   readonly outcome: (kernel: Kernel) => string;
   /** The number in the program of the kernel's task `index`. */
@@ -233,12 +296,15 @@ export function onKernel(program: FuzzProgram): OnKernel {
     tasks: Object.fromEntries(
       first.map(([at, run]) => {
         const cpu = program.cpus[at] ?? null;
-        return [taskName(at), cpu === null ? { run } : { run, cpu }];
+        const kind = isHandlerOf(program, at) ? ('interrupt' as const) : ('thread' as const);
+        return [taskName(at), cpu === null ? { run, kind } : { run, kind, cpu }];
       }),
     ),
   };
+  const findings = new FindingWatch();
   return {
     program: programOf(scenario, 'v'),
+    watch: findings,
     taskOf: (kernel, index) => taskNumber(kernel.tasks[index] as Task),
     outcome(kernel) {
       const { state, registers } = last as KernelState;
@@ -253,7 +319,7 @@ export function onKernel(program: FuzzProgram): OnKernel {
       const told = registers.map((register, at) =>
         tasks[at]?.pending === PLAIN_CODE ? '-' : register,
       );
-      return `values ${values.join(' ')}, told ${told.join(' ')}, ${waiting.join(' ')}`;
+      return outcomeText(values, told, waiting, findings.of(kernel, program.tasks.length));
     },
   };
 }
@@ -295,15 +361,17 @@ function lines(program: FuzzProgram, statements: readonly Statement[], indent: s
   });
 }
 
-function cpuText(cpu: number | null): string {
-  return cpu === null ? '' : ` on CPU ${cpu}`;
+function whereText(program: FuzzProgram, task: number): string {
+  const cpu = program.cpus[task] ?? null;
+  const what = isHandlerOf(program, task) ? ', a handler' : '';
+  return cpu === null ? what : `${what} on CPU ${cpu}`;
 }
 
 /** The program as a person would write it. */
 export function showProgram(program: FuzzProgram): string {
   return program.tasks
     .flatMap((statements, at) => [
-      `task ${at}${cpuText(program.cpus[at] ?? null)}:`,
+      `task ${at}${whereText(program, at)}:`,
       ...lines(program, statements, '  '),
     ])
     .join('\n');

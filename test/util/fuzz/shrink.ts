@@ -38,7 +38,15 @@ function* simplerPrograms(program: FuzzProgram): Generator<FuzzProgram> {
   for (const at of tasks.keys()) {
     if (tasks.length > 2 && !isNumbered) {
       const cpus = program.cpus.toSpliced(at, 1);
-      yield { ...program, tasks: tasks.toSpliced(at, 1), cpus };
+      yield {
+        ...program,
+        tasks: tasks.toSpliced(at, 1),
+        cpus,
+        handlers: without(program.handlers, at),
+      };
+    }
+    if ((program.handlers & (1 << at)) !== 0) {
+      yield { ...program, handlers: program.handlers & ~(1 << at) };
     }
     if (program.cpus[at] !== null) yield { ...program, cpus: program.cpus.with(at, null) };
     if ((tasks[at] ?? []).length > 0) yield { ...program, tasks: tasks.with(at, []) };
@@ -48,6 +56,12 @@ function* simplerPrograms(program: FuzzProgram): Generator<FuzzProgram> {
       yield { ...program, tasks: tasks.with(at, simpler) };
     }
   }
+}
+
+/** The mask without bit `at`, those above it moved down. */
+function without(mask: number, at: number): number {
+  const low = mask & ((1 << at) - 1);
+  return low | ((mask >>> (at + 1)) << at);
 }
 
 /** A smaller program for which `fails` still holds; it holds for `program`. */

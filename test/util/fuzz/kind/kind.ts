@@ -73,6 +73,16 @@ export function step(take: (view: View) => Effect | null): readonly StepDefiniti
   return [{ take }];
 }
 
+/** One that may sleep. */
+export function sleepingStep(take: (view: View) => Effect | null): readonly StepDefinition[] {
+  return [{ take, maySleep: true }];
+}
+
+/** Steps of an object whose value is no number. */
+export function stepsOf<V>(...list: readonly StepDefinition<V>[]): readonly StepDefinition[] {
+  return list as unknown as readonly StepDefinition[];
+}
+
 export function asNumber(result: unknown): number {
   return Number(result);
 }

@@ -8,7 +8,15 @@ import {
   mutexUnlock,
   type Mutex,
 } from '../../../../src/kernel/mutex.ts';
-import { asNumber, Misuse, step, taskNumber, type FuzzOperation, type Kind } from './kind.ts';
+import {
+  asNumber,
+  Misuse,
+  sleepingStep,
+  step,
+  taskNumber,
+  type FuzzOperation,
+  type Kind,
+} from './kind.ts';
 import { interruptible, SIGNAL, toldOfSignal } from './signal.ts';
 
 const MUTEX_UNLOCK: FuzzOperation = {
@@ -23,6 +31,7 @@ const MUTEX_UNLOCK: FuzzOperation = {
 export const MUTEX: Kind = {
   prefix: 'm',
   initial: 0,
+  holds: (value, task) => (value === task + 1 ? 1 : 0),
   field: mutex,
   valueOf(state, key) {
     const { owner } = state[key] as Mutex;
@@ -40,7 +49,9 @@ export const MUTEX: Kind = {
     {
       operation: {
         name: 'mutex_lock',
-        steps: step(({ value, task }) => (value === 0 ? { writes: 1, value: task + 1 } : null)),
+        steps: sleepingStep(({ value, task }) =>
+          value === 0 ? { writes: 1, value: task + 1 } : null,
+        ),
         run: ({ state, key }) => mutexLock(state[key] as Mutex),
       },
       takenWhen: null,

@@ -14,7 +14,15 @@ import {
   type RwSemaphore,
 } from '../../../../src/kernel/rwsem.ts';
 import type { Effect, View } from '../machine.ts';
-import { asNumber, Misuse, step, taskNumber, type FuzzOperation, type Kind } from './kind.ts';
+import {
+  asNumber,
+  Misuse,
+  sleepingStep,
+  step,
+  taskNumber,
+  type FuzzOperation,
+  type Kind,
+} from './kind.ts';
 import { interruptible, SIGNAL, toldOfSignal } from './signal.ts';
 
 /** Whether one may read, and whether it is free: a writer that stays as a reader changes one. */
@@ -74,6 +82,10 @@ function rwsemValue(lock: RwSemaphore): number {
 export const RWSEM: Kind = {
   prefix: 's',
   initial: 0,
+  holds(value, task) {
+    if (value < 0) return value === -1 - task ? 1 : 0;
+    return Math.floor(value / readHold(task)) % 16;
+  },
   field: rwsem,
   valueOf: (state, key) => rwsemValue(state[key] as RwSemaphore),
   operations: [
@@ -88,7 +100,7 @@ export const RWSEM: Kind = {
     {
       operation: {
         name: 'down_read',
-        steps: step((view) => takeRead(view)),
+        steps: sleepingStep((view) => takeRead(view)),
         run: ({ state, key }) => downRead(state[key] as RwSemaphore),
       },
       takenWhen: null,
@@ -107,7 +119,7 @@ export const RWSEM: Kind = {
     {
       operation: {
         name: 'down_write',
-        steps: step((view) => takeWrite(view)),
+        steps: sleepingStep((view) => takeWrite(view)),
         run: ({ state, key }) => downWrite(state[key] as RwSemaphore),
       },
       takenWhen: null,

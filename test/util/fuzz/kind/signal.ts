@@ -15,6 +15,7 @@ export function interruptible(
   aspects: number,
 ): StepDefinition {
   return {
+    maySleep: true,
     take: (view) => take(view) ?? (view.hasSignal ? { reads: aspects, result: 1 } : null),
   };
 }

@@ -26,6 +26,7 @@ function acquisition(take: (view: View) => Effect | null): readonly StepDefiniti
 export const SPINLOCK: Kind = {
   prefix: 'l',
   initial: 0,
+  holds: (value, task) => (value === task + 1 ? 1 : 0),
   field: spinlock,
   valueOf(state, key) {
     const { owner } = state[key] as Spinlock;

@@ -10,8 +10,7 @@ import {
   synchronizeSrcu,
   type SrcuStruct,
 } from '../../../../src/kernel/srcu.ts';
-import type { StepDefinition } from '../machine.ts';
-import { Misuse, type FuzzOperation, type Kind, type Request } from './kind.ts';
+import { Misuse, stepsOf, type FuzzOperation, type Kind, type Request } from './kind.ts';
 
 interface Section {
   readonly task: number;
@@ -27,18 +26,13 @@ interface Srcu {
 
 const ENTER = 1;
 
-/** Steps of an object whose value is no number. */
-function steps(...list: readonly StepDefinition<Srcu>[]): readonly StepDefinition[] {
-  return list as unknown as readonly StepDefinition[];
-}
-
 function srcuOf({ state, key }: Request): SrcuStruct {
   return state[key] as SrcuStruct;
 }
 
 const READ_UNLOCK: FuzzOperation = {
   name: 'srcu_read_unlock',
-  steps: steps({
+  steps: stepsOf<Srcu>({
     take({ value, task, now }) {
       const last = value.sections.findLastIndex(
         (section) => section.task === task && section.leftAt === null,
@@ -53,8 +47,9 @@ const READ_UNLOCK: FuzzOperation = {
 
 const SYNCHRONIZE: FuzzOperation = {
   name: 'synchronize_srcu',
-  steps: steps(
+  steps: stepsOf<Srcu>(
     {
+      maySleep: true,
       take({ value, task }) {
         const waiting = [...value.waiting];
         waiting[task] = value.sections.length;
@@ -62,6 +57,7 @@ const SYNCHRONIZE: FuzzOperation = {
       },
     },
     {
+      maySleep: true,
       take({ value, task }) {
         let after = 0;
         for (const { leftAt } of value.sections.slice(0, value.waiting[task])) {
@@ -83,6 +79,10 @@ export const SRCU: Kind = {
     const { sections } = value as unknown as Srcu;
     return sections.filter((section) => section.leftAt === null).length;
   },
+  holds(value, task) {
+    const { sections } = value as unknown as Srcu;
+    return sections.filter((section) => section.task === task && section.leftAt === null).length;
+  },
   field: srcuStruct,
   valueOf: (state, key) => (state[key] as SrcuStruct).domain.openSections.length,
   operations: [SYNCHRONIZE],
@@ -90,7 +90,7 @@ export const SRCU: Kind = {
     {
       operation: {
         name: 'srcu_read_lock',
-        steps: steps({
+        steps: stepsOf<Srcu>({
           take({ value, task }) {
             const sections = [...value.sections, { task, leftAt: null }];
             return { commutes: ENTER, value: { ...value, sections } };
