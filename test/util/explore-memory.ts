@@ -7,7 +7,8 @@ import type { Budget } from '../../src/kernel/kernel.ts';
 import type { Body } from '../../src/kernel/operation.ts';
 import { running } from '../../src/kernel/running.ts';
 import type { AddressSpace } from '../../src/mm-types/address-space.ts';
-import type { MmStruct } from '../../src/mm-types/mm-struct.ts';
+import type { ShmemFile } from '../../src/mm-types/shmem-file.ts';
+import { mmdrop, mmgrab, type MmStruct } from '../../src/mm-types/mm-struct.ts';
 import { vmas } from '../../src/mm-types/mm-take-all-locks.ts';
 import { auditMemory, staleTranslations } from '../../src/mm/audit.ts';
 import type { Machine } from '../../src/mm/machine.ts';
@@ -46,6 +47,8 @@ export interface MemoryOptions {
   readonly withDevice?: boolean;
   readonly faults?: Partial<Budget>;
   readonly executionCountMax?: number;
+  /** Processes besides the first whose memory is to be audited. */
+  readonly others?: (setting: Setting) => readonly Process[];
 }
 
 /** Runs tasks side by side in every way, and audits the memory after each. */
@@ -65,6 +68,8 @@ export function exploreMemory(
       const mm = process.mm!;
       const fd = machine.runNow<number>(process.memfdCreate('f'));
       machine.runNow(process.ftruncate(fd, 2 * PAGE));
+      // For tasks that are no threads of the process: it may exit.
+      machine.runNow(mmgrab(mm));
       const device = (
         options.withDevice === true ? createShadowDevice(machine, mm) : null
       ) as ShadowDevice;
@@ -73,11 +78,19 @@ export function exploreMemory(
       return setting;
     },
     tasks: Object.fromEntries(Object.entries(tasks).map(([name, run]) => [name, { run }])),
-    *finally({ process, seen, device }) {
+    *finally(setting) {
+      const { process, mm: pinned, fd, seen, device } = setting;
       outcomes.add(seen.toSorted().join(', '));
-      const { mm } = process;
-      if (mm !== null) for (const problem of problemsOf(mm, device)) problems.add(problem);
+      const processes = [process, ...(options.others?.(setting) ?? [])];
+      const mms = processes.map(({ mm }) => mm).filter((mm) => mm !== null);
+      const file = processes.map(({ files }) => files.fileOf(fd)).find((open) => open !== null);
+      const mapping =
+        file === undefined || file === null ? null : (file.privateData as ShmemFile).mapping;
+      if (mms.length > 0) {
+        for (const problem of problemsOf(mms, mapping, device)) problems.add(problem);
+      }
       if (device !== null) yield* removeShadowDevice(device);
+      yield* mmdrop(pinned);
     },
   });
   const result = new SourceDpor(programOf(scenario, 'v'), {
@@ -96,12 +109,19 @@ export function exploreMemory(
   };
 }
 
-function problemsOf(mm: MmStruct, device: ShadowDevice | null): string[] {
+function problemsOf(
+  mms: readonly MmStruct[],
+  file: AddressSpace | null,
+  device: ShadowDevice | null,
+): string[] {
   const mappings = new Set<AddressSpace>();
-  for (const vma of vmas(mm)) if (vma.mapping !== null) mappings.add(vma.mapping);
+  if (file !== null) mappings.add(file);
+  for (const mm of mms) {
+    for (const vma of vmas(mm)) if (vma.mapping !== null) mappings.add(vma.mapping);
+  }
   return [
-    ...auditMemory(running, { mms: [mm], mappings: [...mappings] }),
-    ...staleTranslations(mm).map(({ text }) => `a TLB entry ${text}`),
-    ...(device === null ? [] : staleShadows(device, mm)),
+    ...auditMemory(running, { mms: [...mms], mappings: [...mappings] }),
+    ...mms.flatMap((mm) => staleTranslations(mm).map(({ text }) => `a TLB entry ${text}`)),
+    ...(device === null ? [] : staleShadows(device, mms[0] as MmStruct)),
   ];
 }
