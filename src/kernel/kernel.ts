@@ -80,7 +80,8 @@ export class Kernel extends KernelState {
     if (task.isDone) return;
     const { isShared } = task.cpu;
     // As long as it waits for something to happen, and not for who holds it, it needs no CPU.
-    const isAway = isShared && out.length === count && !operation.isEnabled(task);
+    const isAway =
+      isShared && out.length === count && !isInterruptEntry(task) && !operation.isEnabled(task);
     if (isShared && !isAway) task.cpu.footprint(task, operation.disablesPreemption, out);
     const text = task.frames.at(-1)?.text ?? null;
     if (text === null) return;
@@ -412,7 +413,8 @@ export class Kernel extends KernelState {
     for (const section of task.readSections) {
       this.lockMisuse(section.path, `a read section is still open when task '${task.name}' ended`);
     }
-    if (task.cpu.holders.includes(task)) task.cpu.release(task, this.now);
+    // A handler that forgets to turn interrupts on holds it twice.
+    while (task.cpu.holders.includes(task)) task.cpu.release(task, this.now);
   }
 
   private endByError(task: Task, error: unknown): void {
