@@ -117,6 +117,7 @@ export function enumerate(program: FuzzProgram, countMax: number): Enumeration |
 }
 
 export interface Exploration {
+  readonly explorer: Explorer;
   /** What is wrong, or null. */
   readonly fault: string | null;
   readonly executions: number;
@@ -174,7 +175,7 @@ export function explore(
   for (const [key, end] of all.traces) {
     if (!seen.has(key)) blame(`never executed: ${key}, ${end} (of ${all.traces.size} traces)`);
   }
-  return { fault, executions, blocked };
+  return { explorer, fault, executions, blocked };
 }
 
 /** What is wrong with the program, or null; also null if it is no program or too large. */

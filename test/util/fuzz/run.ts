@@ -1,6 +1,8 @@
 /** A fuzz run: many random programs, one after the other, until one fails. */
-import { enumerate, explore, faultOf, type ExplorerClass } from './compare.ts';
+import type { Explorer } from '../../../src/check/exploration.ts';
+import { enumerate, explore, faultOf, type Exploration, type ExplorerClass } from './compare.ts';
 import { generateProgram } from './generate.ts';
+import type { Kind } from './kind/kind.ts';
 import { showProgram, type FuzzProgram } from './program.ts';
 import { shrink } from './shrink.ts';
 
@@ -12,7 +14,19 @@ export interface FuzzOptions {
   readonly seed: number;
   /** Programs to be compared, discarded ones not counted. */
   readonly count: number;
-  readonly Explorer: ExplorerClass;
+  /** Each explores every program. */
+  readonly explorers: readonly ExplorerClass[];
+  /** The sets of objects that programs are about; see generate.ts. */
+  readonly sets?: readonly (readonly Kind[])[];
+  /** Called after a program was explored without a fault. */
+  readonly onExplored?: (found: Explored) => void;
+}
+
+export interface Explored {
+  readonly program: FuzzProgram;
+  readonly seed: number;
+  readonly explorer: Explorer;
+  readonly exploration: Exploration;
 }
 
 export interface FuzzReport {
@@ -26,8 +40,9 @@ export interface FuzzReport {
   readonly withDeadlock: number;
   readonly interleavings: number;
   readonly traces: number;
-  readonly executions: number;
-  readonly blocked: number;
+  /** For each explorer. */
+  readonly executions: readonly number[];
+  readonly blocked: readonly number[];
   readonly failure: Failure | null;
 }
 
@@ -36,11 +51,13 @@ export interface Failure {
   readonly seed: number;
   readonly program: FuzzProgram;
   readonly fault: string;
+  /** The explorer that fails. */
+  readonly explorer: string;
   readonly smallest: FuzzProgram;
   readonly smallestFault: string;
 }
 
-export function fuzz({ seed, count, Explorer }: FuzzOptions): FuzzReport {
+export function fuzz({ seed, count, explorers, sets, onExplored }: FuzzOptions): FuzzReport {
   const report = {
     programs: 0,
     discarded: 0,
@@ -49,11 +66,11 @@ export function fuzz({ seed, count, Explorer }: FuzzOptions): FuzzReport {
     withDeadlock: 0,
     interleavings: 0,
     traces: 0,
-    executions: 0,
-    blocked: 0,
+    executions: explorers.map(() => 0),
+    blocked: explorers.map(() => 0),
   };
   for (let at = 0; report.programs < count; at += 1) {
-    const program = generateProgram(seed + at);
+    const program = generateProgram(seed + at, sets);
     const all = enumerate(program, INTERLEAVING_COUNT_MAX);
     if (all === null) {
       report.discarded += 1;
@@ -65,11 +82,16 @@ export function fuzz({ seed, count, Explorer }: FuzzOptions): FuzzReport {
     if (all.deadlocks > 0) report.withDeadlock += 1;
     report.interleavings += all.interleavings;
     report.traces += all.traces.size;
-    const found = explore(program, all, Explorer);
-    report.executions += found.executions;
-    report.blocked += found.blocked;
-    if (found.fault !== null) {
-      return { ...report, failure: analyse(program, found.fault, { seed: seed + at, Explorer }) };
+    for (const [index, Explorer] of explorers.entries()) {
+      const found = explore(program, all, Explorer);
+      report.executions[index] = (report.executions[index] as number) + found.executions;
+      report.blocked[index] = (report.blocked[index] as number) + found.blocked;
+      if (found.fault !== null) {
+        const where = { seed: seed + at, Explorer };
+        return { ...report, failure: analyse(program, found.fault, where) };
+      }
+      const { explorer } = found;
+      onExplored?.({ program, seed: seed + at, explorer, exploration: found });
     }
   }
   return { ...report, failure: null };
@@ -83,13 +105,14 @@ function analyse(
   const check = (candidate: FuzzProgram): string | null =>
     faultOf(candidate, Explorer, INTERLEAVING_COUNT_MAX);
   const smallest = shrink(program, (candidate) => check(candidate) !== null);
-  return { seed, program, fault, smallest, smallestFault: check(smallest) ?? fault };
+  const explorer = Explorer.name;
+  return { seed, program, fault, explorer, smallest, smallestFault: check(smallest) ?? fault };
 }
 
 /** A failure as it is printed, with the line that repeats it. */
 export function showFailure(failure: Failure): string {
   return [
-    failure.smallestFault,
+    `${failure.explorer}: ${failure.smallestFault}`,
     'The smallest program that fails:',
     showProgram(failure.smallest),
     `It was made of this one, where: ${failure.fault}`,
@@ -106,6 +129,6 @@ export function showReport(report: FuzzReport): string {
     `three tasks or more in ${share(report.withThreeTasks)}, waiting in ` +
       `${share(report.withWaiting)}, waiting for ever in ${share(report.withDeadlock)}`,
     `${report.interleavings} interleavings, ${report.traces} traces, ` +
-      `${report.executions} executions, ${report.blocked} abandoned`,
+      `${report.executions.join(' and ')} executions, ${report.blocked.join(' and ')} abandoned`,
   ].join('\n');
 }
