@@ -59,9 +59,10 @@ export type Body<R> = Generator<Step, R, unknown>;
 export const RESUME: unique symbol = Symbol('resume');
 export const DELIVERED: { done: true; value: unknown } = { done: true, value: undefined };
 
+/** The iterator result that hands an operation or call to the engine, which looks at it at once. */
+const HANDED: { done: false; value: Step } = { done: false, value: null as unknown as Step };
+
 export abstract class Yieldable<R> {
-  /** The iterator result that hands this object to the engine; made once. */
-  private readonly handed = { done: false as const, value: this as unknown as Step };
 
   [Symbol.iterator](): Iterator<Step, R, unknown> {
     return this as unknown as Iterator<Step, R, unknown>;
@@ -70,7 +71,8 @@ export abstract class Yieldable<R> {
   next(token?: unknown): IteratorResult<Step, unknown> {
     if (token === RESUME) return DELIVERED;
     running.handedOver = this;
-    return this.handed;
+    HANDED.value = this as unknown as Step;
+    return HANDED;
   }
 }
 

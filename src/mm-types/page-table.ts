@@ -113,7 +113,7 @@ export class PageTable extends KernelObject {
     this.level = level;
     this.base = base;
     this.ptes = level === 1 ? new Float64Array(PTRS_PER_TABLE) : NO_PTES;
-    this.tables = level === 1 ? NO_TABLES : Array.from({ length: PTRS_PER_TABLE }, () => null);
+    this.tables = level === 1 ? NO_TABLES : ALL_NULL.slice();
     this.ptl = new Spinlock({
       memory,
       path: `${LEVEL_NAMES[level]} lock`,
@@ -144,6 +144,8 @@ export class PageTable extends KernelObject {
 
 const NO_PTES = new Float64Array(0);
 const NO_TABLES: (PageTable | null)[] = [];
+/** A copy of it is made in no time. */
+const ALL_NULL: (PageTable | null)[] = Array.from({ length: PTRS_PER_TABLE }, () => null);
 
 abstract class PteOperation<R> extends Operation<R> {
   protected readonly table: PageTable;
