@@ -254,6 +254,11 @@ export interface RetryOptions {
   readonly max?: number;
 }
 
+function leave(round: Round): void {
+  running.awaited.delete(round);
+  running.accessWatches.splice(running.accessWatches.indexOf(round), 1);
+}
+
 const retryLoop = fn(
   function* retryLoop(what: string, body: () => Body<unknown>, options: RetryOptions) {
     const max = options.max ?? RETRY_COUNT_MAX;
@@ -261,7 +266,9 @@ const retryLoop = fn(
     running.awaited.add(round);
     running.accessWatches.push(round);
     for (let count = 0; ; count += 1) {
-      if (count === max) {
+      // In direct mode nobody explores what comes of it.
+      if (count >= max && running.directCursor === 0) {
+        leave(round);
         running.cut ??= { what, limit: max };
         yield* made(GIVE_UP, what);
       }
@@ -269,8 +276,7 @@ const retryLoop = fn(
       const result = yield* body();
       round.settle();
       if (result !== RETRY) {
-        running.awaited.delete(round);
-        running.accessWatches.splice(running.accessWatches.indexOf(round), 1);
+        leave(round);
         return result;
       }
       if (round.isPure) yield* made(WAIT_FOR_CHANGE, round);
