@@ -173,6 +173,7 @@ function* runCallback(domain: GracePeriodDomain, callback: QueuedCallback): Body
 
 /** What a callback begins with: waits for its grace period and for those before it. */
 class RunCallback extends DomainOperation<QueueRequest> {
+  override readonly footprintVaries = true;
   constructor(domain: GracePeriodDomain) {
     super(domain, 'run');
   }

@@ -89,6 +89,7 @@ abstract class ThreadOperation<R> extends Operation<R> {
 
 /** Whether the function is to be called. */
 class StartThread extends ThreadOperation<boolean> {
+  override readonly footprintVaries = true;
   override footprint(out: Access[]): void {
     const { variable, func } = this.thread;
     out.push(access(variable, READ));
@@ -120,6 +121,7 @@ class ExitThread extends ThreadOperation<void> {
 }
 
 class StopThread extends ThreadOperation<void> {
+  override readonly footprintVaries = true;
   override readonly maySleep = true;
 
   override footprint(out: Access[]): void {

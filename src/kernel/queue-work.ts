@@ -24,6 +24,7 @@ interface QueueRequest {
 }
 
 abstract class WorkOperation<R> extends Operation<R> {
+  override readonly footprintVaries = true;
   readonly work: WorkStruct;
 
   constructor(work: WorkStruct) {

@@ -84,6 +84,7 @@ function* runBody(run: TimerRun, timer: TimerList): Body<void> {
 }
 
 class Fire extends Operation<TimerList> {
+  override readonly footprintVaries = true;
   readonly run: TimerRun;
   readonly variable: number;
   readonly path: string;
@@ -151,6 +152,7 @@ class EndRun extends Operation<void> {
 }
 
 abstract class TimerOperation<R> extends Operation<R> {
+  override readonly footprintVaries = true;
   readonly timer: TimerList;
 
   constructor(timer: TimerList) {

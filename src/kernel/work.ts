@@ -217,6 +217,7 @@ export function startRun(work: WorkStruct, queue: Workqueue, stage: 'timer' | 'q
 
 /** A step of a run that has not begun. The item is kept by its memory and address only. */
 abstract class PendingOperation<R> extends Operation<R> {
+  override readonly footprintVaries = true;
   readonly run: WorkRun;
   readonly variable: number;
   readonly path: string;
