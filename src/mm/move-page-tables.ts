@@ -43,6 +43,11 @@ export interface PagetableMove {
   readonly newAddress: number;
   /** Bytes. */
   readonly length: number;
+  /**
+   * Whether a walk of the reverse map may come by the new place before the old one, and so miss a page that
+   * moves meanwhile: it must then be kept out.
+   */
+  readonly needsRmapLocks: boolean;
 }
 
 function blockStart(address: number): number {
@@ -129,8 +134,7 @@ export const movePageTables = fn(function* movePageTables(move: PagetableMove) {
   const event = MMU_NOTIFY_UNMAP;
   const range: MmuNotifierRange = { mm, vma: null, start, end, event, flags: 0 };
   yield* mmuNotifierInvalidateRangeStart(range);
-  const needsRmapLocks = move.newVma.vmPgoff <= oldVma.vmPgoff;
-  const stoppedAt = yield* moveAll(move, needsRmapLocks);
+  const stoppedAt = yield* moveAll(move);
   if (!behaviourOf(running).mremapFlushesUnderLock) yield* flushTlbRange(mm, start, end);
   yield* mmuNotifierInvalidateRangeEnd(range);
   return stoppedAt - oldAddress;
@@ -138,8 +142,8 @@ export const movePageTables = fn(function* movePageTables(move: PagetableMove) {
 
 /** Moves piece by piece, each within one old and one new table; returns the old address where it stopped. */
 const moveAll = fn(
-  function* moveAll(move: PagetableMove, needsRmapLocks: boolean) {
-    const { oldVma, oldAddress, newAddress, length } = move;
+  function* moveAll(move: PagetableMove) {
+    const { oldVma, oldAddress, newAddress, length, needsRmapLocks } = move;
     const mm = oldVma.vmMm as MmStruct;
     const distance = newAddress - oldAddress;
     const end = oldAddress + length;

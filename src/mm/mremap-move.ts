@@ -24,6 +24,8 @@ import { MAP_COUNT_MAX, PAGE_SIZE, vmaLink } from './vma.ts';
 interface Copied {
   readonly target: VmArea;
   readonly source: VmArea;
+  /** See {@link PagetableMove}. A new VMA is behind its source in the trees of the reverse map. */
+  readonly needsRmapLocks: boolean;
 }
 
 /**
@@ -49,13 +51,15 @@ const copyVma = fn(function* copyVma(vma: VmArea, remap: Remap) {
   if (merged !== null) {
     // The target may have been the bridge between the source and a neighbour.
     const isOne = merged.vmStart <= vmStart && vmStart < merged.vmEnd;
-    return { target: merged, source: isOne ? merged : vma } satisfies Copied;
+    const source = isOne ? merged : vma;
+    const needsRmapLocks = merged.vmPgoff <= source.vmPgoff;
+    return { target: merged, source, needsRmapLocks } satisfies Copied;
   }
   const target = yield* vmAreaDup(vma, range);
   if (target === null) return null;
   vmaLink(mm, target);
   yield* vmaLinkFile(target);
-  return { target, source: vma } satisfies Copied;
+  return { target, source: vma, needsRmapLocks: false } satisfies Copied;
 });
 
 /** MREMAP_DONTUNMAP: the old place stays mapped, and is empty. */
@@ -90,13 +94,14 @@ export const moveVma = fn(function* moveVma(vma: VmArea, remap: Remap) {
   if (mm.mapCount >= MAP_COUNT_MAX - 3) return -ENOMEM;
   const copied = yield* copyVma(vma, remap);
   if (copied === null) return -ENOMEM;
-  const { target, source } = copied;
+  const { target, source, needsRmapLocks } = copied;
   const forth = { oldVma: source, oldAddress: address, newVma: target, newAddress };
-  const moved = oldLength === 0 ? 0 : yield* movePageTables({ ...forth, length: oldLength });
+  const moved =
+    oldLength === 0 ? 0 : yield* movePageTables({ ...forth, length: oldLength, needsRmapLocks });
   if (moved < oldLength) {
-    // Back to where the page tables still are.
+    // Back to where the page tables still are; this time the new place comes first.
     const back = { oldVma: target, oldAddress: newAddress, newVma: source, newAddress: address };
-    if (moved > 0) yield* movePageTables({ ...back, length: moved });
+    if (moved > 0) yield* movePageTables({ ...back, length: moved, needsRmapLocks: true });
     yield* doMunmap(mm, newAddress, newAddress + newLength);
     return -ENOMEM;
   }

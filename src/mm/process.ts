@@ -14,7 +14,7 @@ import { fn, type Call } from '../kernel/call.ts';
 import { closeAll, copyFileTable, newFileTable, type FileTable } from '../kernel/file.ts';
 import { GFP_KERNEL } from '../kernel/gfp.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import { access, COMMUTE, made, Operation, WRITE, type Access } from '../kernel/operation.ts';
+import { made } from '../kernel/operation.ts';
 import { current, running } from '../kernel/running.ts';
 import { kzalloc } from '../kernel/slab.ts';
 import { spinLock, spinUnlock } from '../kernel/spinlock.ts';
@@ -34,6 +34,7 @@ import {
 } from './file-call.ts';
 import { dupMmap } from './fork.ts';
 import type { MremapOptions } from './mremap.ts';
+import { Enter, ExitGroup, WaitForThreads } from './process-entry.ts';
 import {
   enter,
   sysBrk,
@@ -60,89 +61,6 @@ export interface UserMmapOptions {
   readonly fd?: number;
   /** Where in the file the mapping begins, in bytes. */
   readonly offset?: number;
-}
-
-/** Enters the kernel: which calls come before exit and which are never made is decided here. */
-class Enter extends Operation<boolean> {
-  readonly process: Process;
-
-  constructor(process: Process) {
-    super(null);
-    this.process = process;
-  }
-
-  footprint(out: Access[]): void {
-    out.push(access(this.process.variable, COMMUTE));
-  }
-
-  /** False if the process has exited. */
-  perform(task: Task): boolean {
-    const { process } = this;
-    if (process.isExiting) return false;
-    process.enter(task);
-    return true;
-  }
-
-  describe(task: Task): string {
-    const text = task.argument as string | (() => string);
-    return `syscall ${typeof text === 'string' ? text : text()}`;
-  }
-}
-
-class ExitGroup extends Operation<boolean> {
-  readonly process: Process;
-
-  constructor(process: Process) {
-    super(null);
-    this.process = process;
-  }
-
-  footprint(out: Access[]): void {
-    out.push(access(this.process.variable, WRITE));
-  }
-
-  /** False if another thread was first. */
-  perform(task: Task): boolean {
-    const { process } = this;
-    if (process.isExiting) return false;
-    process.isExiting = true;
-    task.mm = process.mm;
-    task.process = process.thread;
-    return true;
-  }
-
-  describe(): string {
-    return 'syscall exit_group()';
-  }
-}
-
-class WaitForThreads extends Operation<void> {
-  readonly process: Process;
-
-  constructor(process: Process) {
-    super(null);
-    this.process = process;
-  }
-
-  override isEnabled(): boolean {
-    return this.process.inside.size === 0;
-  }
-
-  footprint(): void {
-    // Leaving a call only ever enables this; nothing is turned round.
-  }
-
-  perform(): void {
-    for (const step of this.process.leaveSteps) running.requires(step);
-  }
-
-  override blockers(): readonly Task[] {
-    return [...this.process.inside];
-  }
-
-  describe(): string {
-    return 'the other threads leave the kernel';
-  }
 }
 
 export class Process {
