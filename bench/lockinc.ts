@@ -4,6 +4,7 @@
  *     node bench/start.js lockinc 8 9
  *     node --cpu-prof bench/start.js lockinc 9 --only optimal      one contestant for some seconds
  */
+import { now } from './clock.ts';
 import type { AnyScenario } from '../src/check/scenario.ts';
 import { contestants, type Contestant } from './contestant.ts';
 import { measure, type Measured } from './measure.ts';
@@ -52,12 +53,12 @@ function rowText(row: Measured): string {
 
 /** Nothing but the contestant, for as long as asked. */
 function profile(scenario: AnyScenario, contestant: Contestant, seconds: number): void {
-  const start = performance.now();
+  const start = now();
   let executions = 0;
   let ms = 0;
   while (ms < seconds * 1000) {
     executions += contestant.run(scenario, PROFILE_COUNT).executions;
-    ms = performance.now() - start;
+    ms = now() - start;
   }
   const rate = Math.round((executions * 1000) / ms).toLocaleString('en');
   process.stdout.write(

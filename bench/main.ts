@@ -17,7 +17,8 @@ const REPORT = new URL('../docs/benchmarks.md', import.meta.url);
 const HEAD = `# Benchmarks
 
 Written by \`npm run bench -- --write\`. What counts are the ratios: each compares things measured in the
-same run, in turns, after warming up. Rates depend on the machine and on what else it does.`;
+same run, in turns, after warming up. Times are of the processor, not of the clock on the wall. Rates
+depend on the machine.`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -1,7 +1,8 @@
 /**
  * Measuring: warmed up, in short rounds in which everybody has a turn, so that whatever else the machine
- * does slows all of them. What is compared are ratios within a round; their median is what is told.
+ * does disturbs all of them. What is compared are ratios within a round; their median is what is told.
  */
+import { now } from './clock.ts';
 import type { AnyScenario } from '../src/check/scenario.ts';
 import type { Contestant, Work } from './contestant.ts';
 
@@ -30,9 +31,9 @@ interface Turn {
 }
 
 function timed(run: () => Work): { readonly work: Work; readonly ms: number } {
-  const start = performance.now();
+  const start = now();
   const work = run();
-  return { work, ms: performance.now() - start };
+  return { work, ms: now() - start };
 }
 
 /** How many executions fill a turn; warms up on the way. */

@@ -1,4 +1,5 @@
 /** The same programs given to tools that others use. */
+import { now } from './clock.ts';
 import { contestants, type Contestant } from './contestant.ts';
 import { median } from './measure.ts';
 import { runFastCheck } from './peer/fast-check.ts';
@@ -22,7 +23,7 @@ states of a Promela model (\`-O2 -DSAFETY\`, partial-order reduction on, compila
 remembers states, so it need not execute every class, but its memory grows with them. *fast-check* draws
 schedules of the same tasks, written as async functions, at random: whatever their number, it can miss a
 class, so what it needs for all of them is not known; the time is that of as many schedules as there are
-classes. Times are medians over rounds, in which all have a turn one after the other; × is how many times
+classes. Times are of the processor, and medians over rounds, in which all have a turn one after the other; × is how many times
 as long the other takes as mmulab without detectors, in the same round.`;
 
 /** Schedules that are enough to know a rate. */
@@ -49,9 +50,9 @@ interface Round {
 }
 
 function explored(contestant: Contestant, name: string): { ms: number; executions: number } {
-  const start = performance.now();
+  const start = now();
   const { executions } = contestant.run(programNamed(name), Infinity);
-  return { ms: performance.now() - start, executions };
+  return { ms: now() - start, executions };
 }
 
 async function oneRound(name: string, { spin, explorers }: Peer): Promise<Round> {
