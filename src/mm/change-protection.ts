@@ -7,6 +7,7 @@
  * Entries that lost a right are flushed by the gather. Left out: NUMA hinting, userfaultfd.
  */
 import { fn } from '../kernel/call.ts';
+import { dataRace } from '../kernel/field.ts';
 import { running } from '../kernel/running.ts';
 import { spinLock, spinUnlock } from '../kernel/spinlock.ts';
 import {
@@ -42,11 +43,14 @@ import { vmPageProt } from './pte-rights.ts';
 const RIGHTS = PTE_PRESENT | PTE_WRITE | PTE_PROTNONE;
 
 /** Whether the entry may be writable at once: private memory whose page nobody else can have. */
-function canBeWritable(vmFlags: number, pte: Pte): boolean {
-  if ((vmFlags & (VM_WRITE | VM_SHARED)) !== VM_WRITE || pteSpecial(pte)) return false;
-  const page = pfnToPage(ptePfn(pte));
-  return page !== null && page.isAnon && page.isAnonExclusive;
-}
+const canBeWritable = fn(
+  function* canBeWritable(pte: Pte) {
+    const page = pteSpecial(pte) ? null : pfnToPage(ptePfn(pte));
+    if (page === null || !page.isAnon) return false;
+    return yield* dataRace(page, 'isAnonExclusive');
+  },
+  { name: 'can_change_pte_writable' },
+);
 
 /** Whether a TLB that has the old entry would permit too much. `pte_needs_flush`. */
 function needsFlush(before: Pte, after: Pte): boolean {
@@ -60,7 +64,8 @@ const changePresent = fn(
     const index = pteIndex(address);
     const before = yield* ptepGetAndClear(leaf.table, index);
     let after = pteModify(before, vmPageProt(vmFlags), RIGHTS);
-    if (canBeWritable(vmFlags, before)) after = pteModify(after, PTE_WRITE, 0);
+    const isPrivate = (vmFlags & (VM_WRITE | VM_SHARED)) === VM_WRITE;
+    if (isPrivate && (yield* canBeWritable(before))) after = pteModify(after, PTE_WRITE, 0);
     yield* setPteAt(leaf.table, index, after);
     if (needsFlush(before, after)) tlbNoteRange(tlb, address, address + 4096);
   },

@@ -65,7 +65,7 @@ const wpPageReuse = fn(function* wpPageReuse(vmf: VmFault, table: PageTable, pte
  */
 const canReuse = fn(
   function* canReuse(page: Page, vma: VmArea) {
-    if (page.isKsm) return false;
+    if (yield* dataRace(page, 'isKsm')) return false;
     const isCached = yield* isInSwapCache(page);
     if ((yield* atomicRead(page.refCount)) > (isCached ? 2 : 1)) return false;
     if (!(yield* trylockPage(page))) return false;

@@ -5,6 +5,7 @@
  */
 import { awaitCondition } from '../kernel/await.ts';
 import { fn } from '../kernel/call.ts';
+import { dataRaceWrite } from '../kernel/field.ts';
 import { GFP_KERNEL } from '../kernel/gfp.ts';
 import { KernelObject } from '../kernel/memory.ts';
 import { spinLock, spinUnlock } from '../kernel/spinlock.ts';
@@ -102,18 +103,20 @@ const mapSwapped = fn(
       yield* spinUnlock(table.ptl);
       return false;
     }
-    yield* swapFree(ptePfn(pte));
+    // The page is this one: no other is cached.
+    const cached = yield* swapFree(ptePfn(pte));
+    if (cached !== null) yield* putPage(cached);
     const isExclusive = (pte & PTE_EXCLUSIVE) !== 0;
     if (page.mapping === null) {
       yield* pageAddNewAnonRmap(page, vmf.vma, vmf.address);
       if (!isExclusive) {
         // Others may map it too, of whom the oldest anon_vma knows.
-        page.isAnonExclusive = false;
+        yield* dataRaceWrite(page, 'isAnonExclusive', false);
         page.mapping = rootOf(vmf.vma.anonVma!);
       }
     } else {
       yield* pageAddRmap(page);
-      if (isExclusive) page.isAnonExclusive = true;
+      if (isExclusive) yield* dataRaceWrite(page, 'isAnonExclusive', true);
     }
     let entry = faultPte(pageToPfn(page), vmf.vma.vmFlags);
     const isWrite = (vmf.flags & FAULT_FLAG_WRITE) !== 0;

@@ -9,6 +9,7 @@
  */
 import { EFAULT, ENOMEM, EINVAL } from '../base/errno.ts';
 import { fn } from '../kernel/call.ts';
+import { dataRace } from '../kernel/field.ts';
 import { running } from '../kernel/running.ts';
 import { spinLock, spinUnlock } from '../kernel/spinlock.ts';
 import { PAGE_SIZE, type MmStruct } from '../mm-types/mm-struct.ts';
@@ -69,18 +70,24 @@ const FOLLOW_MISSING = 0;
 const FOLLOW_UNSHARE = 1;
 
 /** Whether a page may be written through its entry. `can_follow_write_pte`. */
-function canWrite(vma: VmArea, pte: Pte, page: Page, flags: number): boolean {
-  if (pteWrite(pte)) return true;
-  if ((flags & FOLL_FORCE) === 0 || (vma.vmFlags & (VM_SHARED | VM_WRITE)) !== 0) return false;
-  return page.isAnon && page.isAnonExclusive;
-}
+const canWrite = fn(
+  function* canWrite(vma: VmArea, pte: Pte, page: Page, flags: number) {
+    if ((flags & FOLL_WRITE) === 0 || pteWrite(pte)) return true;
+    if ((flags & FOLL_FORCE) === 0 || (vma.vmFlags & (VM_SHARED | VM_WRITE)) !== 0) return false;
+    return page.isAnon && (yield* dataRace(page, 'isAnonExclusive'));
+  },
+  { name: 'can_follow_write_pte' },
+);
 
 /** Whether a pin for reading must make the page the process's own first. `gup_must_unshare`. */
-function mustUnshare(vma: VmArea, page: Page, flags: number): boolean {
-  if ((flags & FOLL_WRITE) !== 0 || (flags & FOLL_PIN) === 0) return false;
-  if (!page.isAnon) return isCowMapping(vma.vmFlags) && page === frames(running).zeroPage;
-  return !page.isAnonExclusive;
-}
+const mustUnshare = fn(
+  function* mustUnshare(vma: VmArea, page: Page, flags: number) {
+    if ((flags & FOLL_WRITE) !== 0 || (flags & FOLL_PIN) === 0) return false;
+    if (page.isAnon) return !(yield* dataRace(page, 'isAnonExclusive'));
+    return isCowMapping(vma.vmFlags) && page === frames(running).zeroPage;
+  },
+  { name: 'gup_must_unshare' },
+);
 
 /** `follow_page_pte`: the page at `address`, referenced as `flags` say, or why not. */
 export const followPage = fn(
@@ -93,8 +100,8 @@ export const followPage = fn(
     const isThere = ptePresent(pte) && ((pte & PTE_PROTNONE) === 0 || (flags & FOLL_FORCE) !== 0);
     const page = isThere ? pfnToPage(ptePfn(pte)) : null;
     let result: Page | number = FOLLOW_MISSING;
-    if (page !== null && ((flags & FOLL_WRITE) === 0 || canWrite(vma, pte, page, flags))) {
-      result = mustUnshare(vma, page, flags) ? FOLLOW_UNSHARE : page;
+    if (page !== null && (yield* canWrite(vma, pte, page, flags))) {
+      result = (yield* mustUnshare(vma, page, flags)) ? FOLLOW_UNSHARE : page;
     }
     if (typeof result !== 'number' && !pteSpecial(pte)) {
       if ((flags & FOLL_PIN) !== 0) yield* pinPage(result);

@@ -11,6 +11,7 @@
  */
 import { atomicRead } from '../kernel/atomic.ts';
 import { fn } from '../kernel/call.ts';
+import { dataRace, dataRaceWrite } from '../kernel/field.ts';
 import { access, made, Operation, READ, type Access } from '../kernel/operation.ts';
 import { running } from '../kernel/running.ts';
 import { downRead, upRead } from '../kernel/rwsem.ts';
@@ -99,7 +100,8 @@ const protectLocked = fn(
     const index = pteIndex(address);
     const pte = table.ptes[index] as number;
     if (!ptePresent(pte) || pteSpecial(pte) || ptePfn(pte) !== pageToPfn(page)) return 0;
-    if ((pte & (PTE_WRITE | PTE_DIRTY)) === 0 && !page.isAnonExclusive) return pte;
+    const isExclusive = yield* dataRace(page, 'isAnonExclusive');
+    if ((pte & (PTE_WRITE | PTE_DIRTY)) === 0 && !isExclusive) return pte;
     const before = yield* ptepGetAndClear(table, index);
     yield* flushTlbRange(vma.vmMm!, address, address + 4096);
     // Somebody who has a reference may write to it without asking: its mappings and this task are all.
@@ -108,7 +110,7 @@ const protectLocked = fn(
       yield* setPteAt(table, index, before);
       return 0;
     }
-    page.isAnonExclusive = false;
+    yield* dataRaceWrite(page, 'isAnonExclusive', false);
     if ((before & PTE_DIRTY) !== 0) yield* setPageFlag(page, PG_DIRTY);
     const after = pteModify(before, 0, PTE_WRITE | PTE_DIRTY);
     yield* setPteAtNotify(vma.vmMm!, table, address, after);
@@ -195,7 +197,7 @@ export const ksmStabilize = fn(
       yield* dropSwapCache(found.page);
       const pte = yield* writeProtectPage(found.vma, place.address, found.page);
       if (pte !== 0) {
-        found.page.isKsm = true;
+        yield* dataRaceWrite(found.page, 'isKsm', true);
         stable = found.page;
       }
       yield* unlockPage(found.page);

@@ -9,7 +9,9 @@
  * A fault that meets a migration entry waits until it is gone. If somebody refers to the page, everything is put back.
  * Left out: migration to device memory, NUMA placement, batches.
  */
+import { peek } from '../kernel/await.ts';
 import { fn } from '../kernel/call.ts';
+import { dataRaceWrite } from '../kernel/field.ts';
 import { GFP_KERNEL } from '../kernel/gfp.ts';
 import { access, COMMUTE, made, Operation, WRITE, type Access } from '../kernel/operation.ts';
 import { running } from '../kernel/running.ts';
@@ -82,7 +84,7 @@ const removeMigrationPte = fn(function* removeMigrationPte(
   const pte = at.table.ptes[index] as number;
   yield* getPage(to);
   yield* pageAddRmap(to);
-  if (to.isAnon) to.isAnonExclusive = (pte & PTE_EXCLUSIVE) !== 0;
+  if ((pte & PTE_EXCLUSIVE) !== 0) yield* dataRaceWrite(to, 'isAnonExclusive', true);
   const isDirty = yield* testPageFlag(to, PG_DIRTY);
   yield* setPteAt(at.table, index, restoredPte(pte, to, vma, isDirty));
   yield* spinUnlock(at.table.ptl);
@@ -96,12 +98,12 @@ const removeMigrationPte = fn(function* removeMigrationPte(
 class MigrateMapping extends Operation<boolean> {
   footprint(out: Access[], task: Task): void {
     const { from } = task.argument as Move;
+    const slot = peek(from, 'swapSlot');
     out.push(access(from.refCount.variable, WRITE));
-    if (from.swapSlot !== 0) out.push(access(swapDevice(running).variableOf(from.swapSlot), WRITE));
-    else if (!from.isAnon) {
-      const { pages } = from.mapping as AddressSpace;
-      out.push(access(pages.variable, COMMUTE), access(pages.variableOf(from.index), WRITE));
-    }
+    if (slot !== 0) out.push(access(swapDevice(running).variableOf(slot), WRITE));
+    if (peek(from, 'isAnon')) return;
+    const { pages } = peek(from, 'mapping') as AddressSpace;
+    out.push(access(pages.variable, COMMUTE), access(pages.variableOf(peek(from, 'index')), WRITE));
   }
 
   perform(task: Task): boolean {
@@ -129,7 +131,7 @@ const copyState = fn(
     yield* copyContents(to.contents, from.contents);
     if (yield* testPageFlag(from, PG_DIRTY)) yield* setPageFlag(to, PG_DIRTY);
     if (!(yield* testPageFlag(from, PG_SWAPBACKED))) yield* clearPageFlag(to, PG_SWAPBACKED);
-    from.swapSlot = 0;
+    if (from.swapSlot !== 0) yield* dataRaceWrite(from, 'swapSlot', 0);
     if (!from.isAnon) from.mapping = null;
   },
   { name: 'folio_migrate_copy' },

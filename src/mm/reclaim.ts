@@ -11,8 +11,10 @@
  * sets it up, by its address; direct reclaim is a choice at each allocation, as often as it was armed.
  */
 import { atomicRead } from '../kernel/atomic.ts';
+import { peek } from '../kernel/await.ts';
 import { fn } from '../kernel/call.ts';
 import { choose } from '../kernel/choose.ts';
+import { dataRaceWrite } from '../kernel/field.ts';
 import { perKernel, type Kernel } from '../kernel/kernel.ts';
 import { access, COMMUTE, made, Operation, READ, WRITE, type Access } from '../kernel/operation.ts';
 import { running } from '../kernel/running.ts';
@@ -93,10 +95,9 @@ export function isolatePage(mm: MmStruct, address: number): Operation<Page | nul
 class RemoveMapping extends Operation<boolean> {
   footprint(out: Access[], task: Task): void {
     const page = task.argument as Page;
+    const slot = peek(page, 'swapSlot');
     out.push(access(page.refCount.variable, WRITE));
-    if (page.swapSlot !== 0) {
-      out.push(access(swapDevice(running).variableOf(page.swapSlot), WRITE));
-    }
+    if (slot !== 0) out.push(access(swapDevice(running).variableOf(slot), WRITE));
   }
 
   perform(task: Task): boolean {
@@ -107,7 +108,6 @@ class RemoveMapping extends Operation<boolean> {
     if (slot !== 0) {
       swapDevice(running).get(slot).page = null;
       swapDevice(running).dropIfUnused(slot);
-      page.swapSlot = 0;
     }
     return true;
   }
@@ -124,7 +124,9 @@ const prepareSwap = fn(
   function* prepareSwap(page: Page) {
     if (!page.isAnon || page.swapSlot !== 0) return;
     if (!(yield* testPageFlag(page, PG_SWAPBACKED))) return;
-    page.swapSlot = yield* addToSwap(page);
+    const slot = yield* addToSwap(page);
+    // Looked at under page-table locks, without that of the page.
+    yield* dataRaceWrite(page, 'swapSlot', slot);
   },
   { name: 'folio_alloc_swap' },
 );
@@ -147,7 +149,10 @@ const shrinkLocked = fn(
       yield* clearPageFlag(page, PG_DIRTY);
       yield* writeSwapSlot(page.swapSlot);
     }
-    return yield* made(removeMappingOperation, page);
+    if (yield* made(removeMappingOperation, page)) return true;
+    // Somebody looks at it: it may still give up its slot.
+    yield* dropSwapCache(page);
+    return false;
   },
   { name: 'shrink_folio_list' },
 );

@@ -4,7 +4,7 @@
 import { atomicRead } from '../kernel/atomic.ts';
 import { fn } from '../kernel/call.ts';
 import { peek } from '../kernel/await.ts';
-import { dataRace } from '../kernel/field.ts';
+import { dataRace, dataRaceWrite } from '../kernel/field.ts';
 import type { Page } from '../mm-types/page.ts';
 import { putPage } from './frames.ts';
 import { trylockPage, unlockPage } from './page-cache.ts';
@@ -27,7 +27,7 @@ export const dropSwapCache = fn(
     const slot = page.swapSlot;
     if (slot === 0) return true;
     if (!(yield* dropSwapSlotCache(slot))) return false;
-    page.swapSlot = 0;
+    yield* dataRaceWrite(page, 'swapSlot', 0);
     yield* putPage(page);
     return true;
   },
@@ -51,6 +51,7 @@ export const freeSwap = fn(
     const page = yield* swapFree(slot);
     if (page === null) return;
     yield* freeSwapCache(page);
+    yield* putPage(page);
   },
   { name: 'free_swap_and_cache' },
 );

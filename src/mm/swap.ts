@@ -60,11 +60,15 @@ interface SlotChange {
   readonly amount: number;
 }
 
-/** Returns the page that is cached for nobody any more, or null. */
+/** Returns the page that is cached for nobody any more, with a reference, or null. */
 class CountSlot extends Operation<Page | null> {
   footprint(out: Access[], task: Task): void {
     const device = swapDevice(running);
-    out.push(access(device.variableOf((task.argument as SlotChange).slot), WRITE));
+    const { slot, amount } = task.argument as SlotChange;
+    out.push(access(device.variableOf(slot), WRITE));
+    const found = device.slots.get(slot);
+    if (found === undefined || found.page === null || found.count + amount > 0) return;
+    out.push(access(found.page.refCount.variable, COMMUTE));
   }
 
   perform(task: Task): Page | null {
@@ -73,7 +77,9 @@ class CountSlot extends Operation<Page | null> {
     const found = device.get(slot);
     found.count += amount;
     device.dropIfUnused(slot);
-    return found.count === 0 ? found.page : null;
+    if (found.count > 0 || found.page === null) return null;
+    found.page.refCount.value += 1;
+    return found.page;
   }
 
   describe(task: Task): string {
@@ -204,7 +210,7 @@ export function swapDuplicate(slot: number): Operation<unknown> {
   return made(countSlot, { slot, amount: 1 });
 }
 
-/** `swap_free(entry)`: one entry less. Returns the page that is cached for nobody any more, or NULL. */
+/** `swap_free(entry)`: one entry less. The page that is cached for nobody any more, with a reference, or NULL. */
 export function swapFree(slot: number): Operation<Page | null> {
   return made(countSlot, { slot, amount: -1 });
 }

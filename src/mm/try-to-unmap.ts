@@ -10,6 +10,7 @@
  */
 import { atomicRead } from '../kernel/atomic.ts';
 import { fn } from '../kernel/call.ts';
+import { dataRace, dataRaceWrite } from '../kernel/field.ts';
 import { spinUnlock } from '../kernel/spinlock.ts';
 import { PG_DIRTY, PG_SWAPBACKED, setPageFlag, testPageFlag, type Page } from '../mm-types/page.ts';
 import {
@@ -67,16 +68,16 @@ const replacement = fn(
     const { page } = at;
     const softDirty = pte & PTE_SOFT_DIRTY;
     if (!page.isAnon && !how.isMigration) return 0;
-    const isExclusive = page.isAnon && page.isAnonExclusive;
+    const isExclusive = page.isAnon && (yield* dataRace(page, 'isAnonExclusive'));
     if (isExclusive && (yield* isPinned(page))) return null;
     const exclusive = isExclusive ? PTE_EXCLUSIVE : 0;
     if (how.isMigration) {
       const write = (pte & PTE_WRITE) !== 0 ? PTE_MIGRATION_WRITE : 0;
-      page.isAnonExclusive = false;
+      if (isExclusive) yield* dataRaceWrite(page, 'isAnonExclusive', false);
       return mkPte(ptePfn(pte), PTE_MIGRATION | exclusive | write | softDirty);
     }
     if (!(yield* testPageFlag(page, PG_SWAPBACKED))) return yield* lazyFree(at);
-    page.isAnonExclusive = false;
+    if (isExclusive) yield* dataRaceWrite(page, 'isAnonExclusive', false);
     yield* swapDuplicate(page.swapSlot);
     return mkPte(page.swapSlot, PTE_SWAP | exclusive | softDirty);
   },

@@ -48,6 +48,11 @@ interface Told {
   answer: { refuses: boolean; isYoung: boolean };
 }
 
+function show(range: MmuNotifierRange): string {
+  const name = range.event.replace('MMU_NOTIFY_', '');
+  return `${name} ${(range.start - A) / PAGE}-${(range.end - A) / PAGE}`;
+}
+
 /** Runs one task with a process that has a notifier, and audits the memory at the end. */
 function runTold(body: (told: Told) => Body<unknown>, behaviour: Partial<Behaviour> = {}): void {
   const { findings } = runOnMachine(
@@ -57,10 +62,6 @@ function runTold(body: (told: Told) => Body<unknown>, behaviour: Partial<Behavio
       const heard: string[] = [];
       const answer = { refuses: false, isYoung: false };
       const mn = allocateStatic(machine, MmuNotifier);
-      const show = (range: MmuNotifierRange): string => {
-        const name = range.event.replace('MMU_NOTIFY_', '');
-        return `${name} ${(range.start - A) / PAGE}-${(range.end - A) / PAGE}`;
-      };
       mn.ops = {
         invalidateRangeStart: fn(function* start(_mn: MmuNotifier, range: MmuNotifierRange) {
           if (answer.refuses && range.flags === 0) return -11;

@@ -1,6 +1,8 @@
 /** Explores tasks that share a process, and audits the memory after each execution. */
 import { defineScenario } from '../../src/catalogue/define-scenario.ts';
+import { BoundedDpor } from '../../src/check/bounded-dpor.ts';
 import { allDetectors } from '../../src/check/detector/index.ts';
+import type { ExploreOptions } from '../../src/check/exploration.ts';
 import { programOf } from '../../src/check/scenario.ts';
 import { SourceDpor } from '../../src/check/source-dpor.ts';
 import type { Budget } from '../../src/kernel/kernel.ts';
@@ -46,7 +48,8 @@ export interface Explored {
 export interface MemoryOptions {
   readonly withDevice?: boolean;
   readonly faults?: Partial<Budget>;
-  readonly executionCountMax?: number;
+  /** Left out: all executions, otherwise those with so many preemptions at most. */
+  readonly preemptionCountMax?: number;
   /** Processes besides the first whose memory is to be audited. */
   readonly others?: (setting: Setting) => readonly Process[];
 }
@@ -93,14 +96,19 @@ export function exploreMemory(
       yield* mmdrop(pinned);
     },
   });
-  const result = new SourceDpor(programOf(scenario, 'v'), {
+  const program = programOf(scenario, 'v');
+  const how: ExploreOptions = {
     watches: allDetectors(),
-    executionCountMax: options.executionCountMax ?? 20_000,
+    executionCountMax: 20_000,
     onExecution({ kernel }) {
       for (const { message } of kernel.findings) problems.add(message);
       return false;
     },
-  }).run();
+  };
+  const bound = options.preemptionCountMax;
+  const explorer =
+    bound === undefined ? new SourceDpor(program, how) : new BoundedDpor(program, bound, how);
+  const result = explorer.run();
   return {
     executions: result.executions,
     isComplete: result.isComplete,
