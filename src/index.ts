@@ -83,10 +83,20 @@ export * from './mmu-notifier/get-put.ts';
 export * from './mmu-notifier/invalidate.ts';
 export * from './mmu-notifier/before-series.ts';
 export { bootMachine, type Machine } from './mm/machine.ts';
-export { vmMmap, vmMunmap } from './mm/mmap.ts';
+export type { MachineOptions } from './mm/machine.ts';
+export { runDirect, settle } from './kernel/direct.ts';
+export * from './base/mman.ts';
+export { vmMmap, vmMunmap, type MmapOptions } from './mm/mmap.ts';
+export { vmMprotect } from './mm/mprotect.ts';
+export { vmMremap, type MremapOptions } from './mm/mremap.ts';
+export { vmMadvise } from './mm/madvise.ts';
+export { vmMlock, vmMunlock } from './mm/mlock.ts';
 export { exitMmap } from './mm/exit.ts';
-export { PAGE_SIZE } from './mm/vma.ts';
-export type { Process } from './mm/process.ts';
+export { findVma, PAGE_SIZE, vmaLookup } from './mm/vma.ts';
+export { LINUX_5_4, LINUX_6_18, setBehaviour, type Behaviour } from './mm/behaviour.ts';
+export * from './mm-types/vm-flags.ts';
+export type { VmArea } from './mm-types/vma.ts';
+export type { Process, UserMmapOptions } from './mm/process.ts';
 
 // ---- checking ------------------------------------------------------------------------------------
 export { defineScenario } from './catalogue/define-scenario.ts';
