@@ -24,24 +24,11 @@ import type { Task } from '../kernel/task.ts';
 import type { BranchCounts } from './estimate.ts';
 import { tookAnotherCourse, tooManySteps } from './explore-error.ts';
 import type { Execution, ExploreOptions, ExploreResult } from './exploration.ts';
+import { isAsleep, OptimalNode as Node } from './optimal-node.ts';
 import type { Program, Schedule } from './program.ts';
 import { doConflict, enabledTasks } from './search-node.ts';
 import { Step, TraceOrder } from './trace-order.ts';
 import { AS_OTHER, AS_PART, Beginning, Branch, earliestOf, UNKNOWN } from './wakeup-tree.ts';
-
-/** A depth of the search. */
-class Node {
-  enabled = 0;
-  /** What is yet to be explored; the first is being explored. */
-  tree: Branch[] = [];
-  /** Branches that were explored. */
-  doneCount = 0;
-  /** What sleeps here. */
-  readonly sleep: Branch[] = [];
-  /** For the branch that is taken first where nothing was planned: they are the most. */
-  readonly ownTree: Branch[] = [];
-  readonly ownBranch = new Branch(-1, 0);
-}
 
 /** Branches that may be planned at one time, for each depth and task. */
 const BRANCHES_PER_TASK = 256;
@@ -404,11 +391,4 @@ export class OptimalDpor {
     }
     return null;
   }
-}
-
-function isAsleep(node: Node, task: number, outcome: number): boolean {
-  for (const sleeper of node.sleep) {
-    if (sleeper.task === task && sleeper.outcome === outcome) return true;
-  }
-  return false;
 }
