@@ -67,6 +67,8 @@ export abstract class KernelState {
   directCursor = 0;
   /** A loop that was given up: what it would have come to remains unknown. */
   cut: { readonly what: string; readonly limit: number } | null = null;
+  /** False if no loop is to be given up, however long it takes. */
+  givesUp = true;
   /** Lines that model code printed (`pr_info`). */
   readonly log: string[] = [];
   /** State of the kernel's parts, made anew for each execution; see `perKernel`. */
@@ -126,7 +128,7 @@ export abstract class KernelState {
   }
 
   /** What is handed to the watches: every state is the state of a kernel. */
-  private get kernel(): Kernel {
+  protected get kernel(): Kernel {
     return this as unknown as Kernel;
   }
 

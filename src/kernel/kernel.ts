@@ -1,5 +1,5 @@
 /**
- * The engine: one execution of a kernel, step by step.
+ * One execution of a kernel, step by step: what explorers, replays and direct mode drive.
  *
  * `step(task, outcome)` performs the task's pending operation, then resumes the task up to its next
  * operation: everything in between (plain code, calls, returns) belongs to the step. Who steps next
@@ -9,21 +9,19 @@
  * a task is resumed; nothing here reads a clock, a random number or any state that outlives the
  * execution.
  */
-import { assert, InternalError } from '../base/assert.ts';
-import { CALL_DEPTH_MAX, TASK_COUNT_MAX } from '../base/limits.ts';
+import { assert } from '../base/assert.ts';
+import { TASK_COUNT_MAX } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
-import { Call, type KernelFunction } from './call.ts';
+import type { KernelFunction } from './call.ts';
 import { Cpu } from './cpu.ts';
-import { describeValue, nameOf, nullDereference } from './explain.ts';
 import { IDLE } from './idle.ts';
-import { ARENA_BASE, isInterruptEntry, KernelState } from './kernel-state.ts';
-import { OOPS, Oops } from './oops.ts';
+import { Engine } from './engine.ts';
+import { ARENA_BASE, isInterruptEntry } from './kernel-state.ts';
 import {
   access,
   DELIVERED,
-  Operation,
+  type Operation,
   READ,
-  RESUME,
   type Access,
   type Body,
   type Step,
@@ -33,6 +31,7 @@ import { PLAIN_CODE } from './plain-code.ts';
 import { setRunning } from './running.ts';
 import { Task, type TaskKind } from './task.ts';
 
+export type { Awaited } from './engine.ts';
 export { fieldPath, NO_FAULTS, type Budget, type KernelOptions } from './kernel-state.ts';
 
 /**
@@ -43,22 +42,9 @@ export const PAUSE = 1 << 12;
 
 export type TaskBody = () => Body<unknown>;
 
-/** A condition that a task waits for, or a loop that it is in; see await.ts and retry.ts. */
-export interface Awaited {
-  /** `task` is about to perform `operation`. */
-  before?(task: Task, operation: Operation<unknown>): void;
-  /** A step was taken, by the current task. */
-  poll(): void;
-}
-
 const ARENA_STRIDES = [2 ** 36, 2 ** 30, 2 ** 24, 2 ** 18] as const;
 
-export class Kernel extends KernelState {
-  /** Set by the iterator of an operation or call when it hands itself over. */
-  handedOver: Yieldable<unknown> | null = null;
-  private madeItem: Yieldable<unknown> | null = null;
-  private madeArgument: unknown = undefined;
-
+export class Kernel extends Engine {
   // ---- what explorers use -------------------------------------------------------------------
 
   /** Whether the task can take its next step now. */
@@ -239,51 +225,6 @@ export class Kernel extends KernelState {
     return value;
   }
 
-  /**
-   * Direct mode: makes `item`, called with `argument`, what `task` does, and runs it up to its first
-   * operation. See direct.ts.
-   */
-  beginDirectly(task: Task, item: Step, argument: unknown): void {
-    const given = this.madeItem === item ? this.madeArgument : argument;
-    this.madeItem = null;
-    this.handedOver = null;
-    this.currentTask = task;
-    task.isDone = false;
-    try {
-      if (item instanceof Operation) {
-        task.pending = item;
-        task.argument = given;
-      } else {
-        this.enter(task, item);
-        this.resume(task, undefined);
-      }
-    } catch (error) {
-      this.endByError(task, error);
-    }
-  }
-
-  /** Direct mode: takes the step that `task` is at, which is enabled, uncounted and unwatched. */
-  takeDirectly(task: Task): void {
-    const operation = task.pending as Operation<unknown>;
-    this.currentTask = task;
-    task.hasStarted = true;
-    try {
-      if (operation.memory !== null) this.touchFor(operation, task);
-      if (this.awaited.size > 0) for (const item of this.awaited) item.before?.(task, operation);
-      const result = operation.perform(task, 0);
-      task.pending = null;
-      this.resume(task, result);
-    } catch (error) {
-      this.endByError(task, error);
-    }
-  }
-
-  /** Direct mode: gives up what `task` was doing. */
-  abandon(task: Task): void {
-    this.killTask(task);
-    task.heldLocks.length = 0;
-  }
-
   /** Whose context set-up and direct calls run in. */
   get ownTask(): Task {
     return this.setupTask;
@@ -313,168 +254,6 @@ export class Kernel extends KernelState {
     // Arena 0 of depth 0 belongs to set-up.
     const position = parent === null ? this.tasks.length + 1 : ++parent.childCount;
     return { start: (parent === null ? ARENA_BASE : parent.arenaStart) + position * stride, depth };
-  }
-
-  // ---- the engine's loop --------------------------------------------------------------------
-
-  /** Called by every function that hands out an operation or a call. */
-  noteMade(item: Yieldable<unknown>, argument: unknown): void {
-    if (this.madeItem !== null) this.neverRun(this.madeItem);
-    this.madeItem = item;
-    this.madeArgument = argument;
-    this.tracer?.onMade(this.currentTask, item);
-  }
-
-  /** Resumes the task, handing it `value`, up to its next operation or its end. */
-  private resume(task: Task, value: unknown): void {
-    let delivered = value;
-    for (;;) {
-      const frame = task.frames.at(-1);
-      if (frame === undefined) break;
-      DELIVERED.value = delivered;
-      const result = frame.generator.next(RESUME);
-      if (this.madeItem !== null && (result.done === true || this.madeItem !== result.value)) {
-        this.neverRun(this.madeItem);
-      }
-      if (result.done === true) {
-        task.frames.pop();
-        this.tracer?.onReturn(task, result.value);
-        this.checkText(task);
-        delivered = result.value;
-        continue;
-      }
-      const item = result.value;
-      this.checkHandedOver(item);
-      this.madeItem = null;
-      if (item instanceof Operation) {
-        task.pending = item;
-        task.argument = this.madeArgument;
-        if (item.maySleep && task.atomicReason() !== null)
-          this.mightSleep(task, item.describe(task));
-        return;
-      }
-      this.enter(task, item as Call<unknown>);
-      delivered = undefined;
-    }
-    DELIVERED.value = delivered;
-    this.endTask(task);
-  }
-
-  private enter(task: Task, call: Call<unknown>): void {
-    if (task.frames.length >= CALL_DEPTH_MAX) {
-      this.misuse(`${call.callee.name}: more than ${CALL_DEPTH_MAX} calls deep`);
-    }
-    const { callee } = call;
-    this.tracer?.onCall(task, call);
-    if (this.goalCalls.size > 0) {
-      const reached = this.goalCalls.get(callee.name);
-      if (reached !== undefined) this.goals.add(reached);
-    }
-    const generator = callee.body(...(call.args as never[]));
-    const caller = task.frames.at(-1) ?? null;
-    const text = callee.text ?? caller?.text ?? null;
-    task.frames.push({ callee, generator, call, text, caller });
-    if (callee.text !== null) this.checkText(task);
-  }
-
-  /** What tasks wait for by asking again and again; looked at before and after each step. */
-  readonly awaited = new Set<Awaited>();
-
-  /** Modules that were unloaded; a task must not be found in their text. */
-  readonly unloadedModules = new Set<string>();
-  /**
-   * What unloading a module conflicts on, by its name: every step of a task that is in its text, or
-   * will return there, is a READ.
-   */
-  readonly textVariables = new Map<string, number>();
-
-  private checkText(task: Task): void {
-    if (this.unloadedModules.size === 0) return;
-    const top = task.frames.at(-1);
-    const text = top?.callee.text;
-    if (text === null || text === undefined || !this.unloadedModules.has(text.moduleName)) return;
-    for (const watch of this.watches) {
-      watch.onUnloadedCode?.(
-        this,
-        (top as { callee: KernelFunction }).callee.name,
-        text.moduleName,
-      );
-    }
-    throw OOPS;
-  }
-
-  private endTask(task: Task): void {
-    task.isDone = true;
-    task.pending = null;
-    if (task.kind === 'setup') return;
-    for (const held of task.heldLocks) {
-      this.lockMisuse(held.path, `still held when task '${task.name}' ended`, held);
-    }
-    for (const section of task.readSections) {
-      this.lockMisuse(section.path, `a read section is still open when task '${task.name}' ended`);
-    }
-    // A handler that forgets to turn interrupts on holds it twice.
-    while (task.cpu.holders.includes(task)) task.cpu.release(task, this.now);
-  }
-
-  private endByError(task: Task, error: unknown): void {
-    this.madeItem = null;
-    if (error instanceof Oops) {
-      this.killTask(task);
-      return;
-    }
-    if (error instanceof TypeError) {
-      const use = nullDereference(error.message);
-      if (use !== null) {
-        try {
-          this.badPointer('NULL', use);
-        } catch {
-          this.killTask(task);
-          return;
-        }
-      }
-    }
-    if (error instanceof UsageError || error instanceof InternalError) throw error;
-    const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-    const wrapped = new UsageError('MN201', `task '${task.name}' threw ${text}`);
-    wrapped.cause = error;
-    throw wrapped;
-  }
-
-  private killTask(task: Task): void {
-    task.isDone = true;
-    task.isOopsed = true;
-    task.pending = null;
-    // The frames are dropped, not returned: an abandoned run must not execute model code.
-    task.frames.length = 0;
-  }
-
-  private checkHandedOver(item: unknown): void {
-    const isGood = item instanceof Operation || item instanceof Call;
-    if (!isGood) {
-      throw new UsageError(
-        'MN203',
-        `${this.currentTask.functionName} yielded ${describeValue(item)}, which is no operation ` +
-          `and no call of an fn(); a body yields only those, with yield*`,
-      );
-    }
-    if (this.handedOver !== item) {
-      throw new UsageError(
-        'MN203',
-        `${this.currentTask.functionName} wrote 'yield' where 'yield*' is needed, before ` +
-          nameOf(item as Yieldable<unknown>, this.currentTask),
-      );
-    }
-    this.handedOver = null;
-  }
-
-  private neverRun(item: Yieldable<unknown>): never {
-    this.madeItem = null;
-    throw new UsageError(
-      'MN202',
-      `${nameOf(item, this.currentTask)} in ${this.currentTask.functionName} was never run; ` +
-        `put 'yield*' before it`,
-    );
   }
 }
 
