@@ -91,6 +91,8 @@ class Course {
       },
     };
     this.kernel = program.start([], tracer);
+    // A loop that ends after more rounds than are explored is no livelock.
+    this.kernel.givesUp = false;
   }
 
   get length(): number {
@@ -127,9 +129,7 @@ class Course {
   }
 
   get canGoOn(): boolean {
-    return (
-      this.kernel.cut === null && this.kernel.tasks.some((task) => this.kernel.isEnabled(task))
-    );
+    return this.kernel.tasks.some((task) => this.kernel.isEnabled(task));
   }
 
   /** Whether step `at` is the step one round before it again; whatever its numbers, if they may be. */
@@ -175,11 +175,9 @@ class Course {
 
   /** Goes on with the round as long as an execution may last; false if it is left, or ends. */
   goRound(period: number): boolean {
-    while (this.kernel.cut === null && this.length < STEP_COUNT_MAX_DEFAULT) {
+    while (this.length < STEP_COUNT_MAX_DEFAULT) {
       const at = this.length;
       const isTaken = this.take(this.tasks[at - period] as number, this.outcomes[at - period] ?? 0);
-      // The loop that is given up is not what another execution of it would show.
-      if (this.kernel.cut !== null) return true;
       if (!isTaken || !this.repeats(at, period)) return false;
     }
     return true;
@@ -251,13 +249,13 @@ function inTurns(course: Course, shares: readonly number[]): Schedule | null {
     before = course.length;
     for (const task of course.kernel.tasks) {
       const share = shares[task.index % shares.length] as number;
-      for (let count = 0; count < share && course.kernel.cut === null; count += 1) {
+      for (let count = 0; count < share; count += 1) {
         if (!course.take(task.index, 0)) break;
       }
     }
     if (course.length === before) return null;
   }
-  if (course.length < end && course.kernel.cut === null) return null;
+  if (course.length < end) return null;
   return shortest(course);
 }
 
@@ -281,7 +279,7 @@ export function livelockAt(program: Program, schedule: Schedule, enabled = 0): R
   if (!endsInRounds(schedule, enabled)) return null;
   const course = new Course(program);
   return running(course, () => {
-    if (!course.follow(schedule, schedule.tasks.length) || course.kernel.cut !== null) return null;
+    if (!course.follow(schedule, schedule.tasks.length)) return null;
     const period = course.period();
     if (period === 0) return null;
     const report = reportOf(course, period);

@@ -6,7 +6,8 @@
  * condition true is seen by what follows, as with smp_cond_load_acquire.
  *
  * Meant for conditions that, once true, stay true until the task goes on. One that comes and goes is
- * explored in each of its times since the wait began, but not in one that was over by then.
+ * explored in each of its times since the wait began, but not in one that was over by then; `retry` knows
+ * those, too.
  *
  * The changes without which the condition would not hold come before the step, and are never turned round
  * with it. Which those are is found out by undoing one at a time: of `x || y` neither is needed once both

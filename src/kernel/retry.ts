@@ -267,7 +267,7 @@ const retryLoop = fn(
     running.accessWatches.push(round);
     for (let count = 0; ; count += 1) {
       // In direct mode nobody explores what comes of it.
-      if (count >= max && running.directCursor === 0) {
+      if (count >= max && running.givesUp && running.directCursor === 0) {
         leave(round);
         running.cut ??= { what, limit: max };
         yield* made(GIVE_UP, what);

@@ -125,6 +125,36 @@ describe('no livelock is', () => {
     expect(livelockOf(program)).toBeNull();
   });
 
+  test('a reader that would get through, were it not given up before', () => {
+    const program = small(
+      { seq: 0 },
+      {
+        *reader(s) {
+          yield* retry(
+            'read_seqretry',
+            function* () {
+              const seq = yield* readOnce(s, 'seq');
+              return (yield* readOnce(s, 'seq')) === seq ? 0 : RETRY;
+            },
+            { max: 6 },
+          );
+        },
+        *bumper(s) {
+          for (let seq = 2; seq < 60; seq += 2) yield* writeOnce(s, 'seq', seq);
+        },
+      },
+    );
+    let cut: Schedule | null = null;
+    new SourceDpor(program, {
+      onExecution({ kernel, schedule }) {
+        if (kernel.cut !== null) cut = schedule;
+        return cut !== null;
+      },
+    }).run();
+    expect(cut).not.toBeNull();
+    expect(findLivelock(program, cut as unknown as Schedule)).toBeNull();
+  });
+
   test('a task that goes round alone', () => {
     const program = small(
       { x: 0, c: atomic(0) },
