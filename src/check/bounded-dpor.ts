@@ -40,13 +40,14 @@ import {
   advance,
   allowedTasks,
   boundedNodeOf,
+  initialsOf,
   type BoundedNode,
   type Claim,
 } from './bounded-node.ts';
 import { NO_TURN, preemptionsBy, turnAfter } from './preemption.ts';
 import type { Program, Schedule } from './program.ts';
 import { enabledTasks } from './search-node.ts';
-import { CLOCK_LENGTH, followsAny, StepClocks } from './step-clocks.ts';
+import { StepClocks } from './step-clocks.ts';
 
 export interface BoundedResult extends ExploreResult {
   /** True if the bound left something out; if not, everything was explored that there is. */
@@ -204,9 +205,10 @@ export class BoundedDpor {
     node.since = kernel.sinceSteps.slice();
     const row = this.clocks.open(at, previous, kernel.tasks.length);
     const { footprint, after, since } = node;
-    this.findReleases({ task, footprint: [], after: [], since: [], past: [], row }, after, at);
+    const known = { task, past, row, isBlocked: false };
+    this.findReleases({ ...known, footprint: [], after: [], since: [], past: [] }, after, at);
     for (const step of kernel.requiredSteps) this.clocks.join(row, step);
-    this.findRaces({ task, footprint, after, since, past, row }, at);
+    this.findRaces({ ...known, footprint, after, since }, at);
     for (const item of footprint) {
       for (let other = 0; other < kernel.tasks.length; other += 1) {
         if (other !== task.index) this.clocks.join(row, this.last.lastConflict(item, other));
@@ -236,6 +238,7 @@ export class BoundedDpor {
         since,
         past: task.pending.heldBefore(task),
         row: this.clocks.open(at, previous, kernel.tasks.length),
+        isBlocked: true,
       };
       this.findRaces(claim, at);
     }
@@ -334,12 +337,12 @@ export class BoundedDpor {
   private reverse(group: readonly number[], claim: Claim, at: number): void {
     const early = Math.min(...group);
     const { task } = this.nodes[early] as BoundedNode;
-    this.tryBefore(early, claim.task, this.pastWithout(group, claim), at);
+    this.tryBefore(early, claim, this.pastWithout(group, claim), at);
     for (const start of this.turnStarts(early)) {
       // What it needs of the other task it cannot come before.
       if ((claim.row[task] as number) > start) return;
       if (start === early) continue;
-      this.tryBefore(start, claim.task, this.pastWithout([...group, start], claim), at);
+      this.tryBefore(start, claim, this.pastWithout([...group, start], claim), at);
     }
   }
 
@@ -356,36 +359,28 @@ export class BoundedDpor {
     }
   }
 
-  /** Adds to the node at `early` a task that can begin what is in `past` from there on, then `task`. */
-  protected tryBefore(early: number, task: Task, past: Int32Array, at: number): void {
+  /** Adds to the node at `early` a task that can begin what is in `past` from there on, then the claim. */
+  protected tryBefore(early: number, claim: Claim, past: Int32Array, at: number): void {
     const target = this.nodes[early] as BoundedNode;
-    const initials = this.initials(early, task, past, at) & target.enabled;
+    const { enabled, allowed } = target;
+    const initials =
+      initialsOf(this.nodes.slice(early, at), claim.task, past, {
+        from: early,
+        clocks: this.clocks,
+      }) & enabled;
+    if (initials === 0 && claim.isBlocked) {
+      // It would have to be let go on first, and who does that is not known.
+      if (allowed !== enabled) this.wasCut = true;
+      target.backtrack |= allowed;
+    }
     if ((initials & target.backtrack) !== 0 || initials === 0) return;
-    const open = initials & target.allowed;
+    const open = initials & allowed;
     if (open === 0) {
       this.wasCut = true;
       return;
     }
-    const own = 1 << task.index;
+    const own = 1 << claim.task.index;
     target.backtrack |= (open & own) === 0 ? open & -open : own;
-  }
-
-  private initials(early: number, task: Task, past: Int32Array, at: number): number {
-    const first = new Int32Array(CLOCK_LENGTH).fill(-1);
-    let isEmpty = true;
-    for (let step = early; step < at; step += 1) {
-      const other = (this.nodes[step] as BoundedNode).task;
-      if ((past[other] as number) <= step || (first[other] as number) >= 0) continue;
-      first[other] = step;
-      isEmpty = false;
-    }
-    if (isEmpty) return 1 << task.index;
-    let mask = 0;
-    for (let other = 0; other < this.kernel.tasks.length; other += 1) {
-      const step = first[other] as number;
-      if (step >= 0 && !followsAny(this.clocks.row(step), other, first)) mask |= 1 << other;
-    }
-    return mask;
   }
 
   // ---- the next execution -------------------------------------------------------------------

@@ -3,6 +3,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import type { Access, PastHold } from '../kernel/operation.ts';
 import type { Task } from '../kernel/task.ts';
 import { preemptionsBy, type Turn } from './preemption.ts';
+import { CLOCK_LENGTH, followsAny, type StepClocks } from './step-clocks.ts';
 
 /** The step taken at one depth, and what else is to be tried instead. */
 export interface BoundedNode {
@@ -41,6 +42,8 @@ export interface Claim {
   readonly past: readonly PastHold[];
   /** What its task knew before it: a clock. */
   readonly row: Int32Array;
+  /** True if it is not taken: what let it go on in the end may not be known. */
+  readonly isBlocked: boolean;
 }
 
 /** A node of which no step is taken yet. */
@@ -106,4 +109,30 @@ export function advance(node: BoundedNode): boolean {
   node.outcome = 0;
   node.arity = -1;
   return true;
+}
+
+/**
+ * The tasks that can begin, out of the steps of `nodes`, those that `past` knows; `task` itself if there
+ * are none. The steps have the numbers `from` and up.
+ */
+export function initialsOf(
+  nodes: readonly BoundedNode[],
+  task: Task,
+  past: Int32Array,
+  { from, clocks }: { readonly from: number; readonly clocks: StepClocks },
+): number {
+  const first = new Int32Array(CLOCK_LENGTH).fill(-1);
+  let isEmpty = true;
+  for (const [at, { task: other }] of nodes.entries()) {
+    if ((past[other] as number) <= from + at || (first[other] as number) >= 0) continue;
+    first[other] = from + at;
+    isEmpty = false;
+  }
+  if (isEmpty) return 1 << task.index;
+  let mask = 0;
+  for (const { task: other } of nodes) {
+    const step = first[other] as number;
+    if (step >= 0 && !followsAny(clocks.row(step), other, first)) mask |= 1 << other;
+  }
+  return mask;
 }

@@ -5,6 +5,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import { BoundedDpor, type BoundedResult } from '../../src/check/bounded-dpor.ts';
+import type { Claim } from '../../src/check/bounded-node.ts';
 import type { ExploreOptions } from '../../src/check/exploration.ts';
 import { preemptionsOf } from '../../src/check/preemption.ts';
 import type { Program } from '../../src/check/program.ts';
@@ -13,7 +14,13 @@ import { bugOn } from '../../src/kernel/assertion.ts';
 import { goal } from '../../src/kernel/choose.ts';
 import { readOnce, writeOnce } from '../../src/kernel/field.ts';
 import { mutex, mutexLock, mutexUnlock } from '../../src/kernel/mutex.ts';
-import type { Task } from '../../src/kernel/task.ts';
+import { spinlock, spinLock } from '../../src/kernel/spinlock.ts';
+import {
+  srcuReadLock,
+  srcuReadUnlock,
+  srcuStruct,
+  synchronizeSrcu,
+} from '../../src/kernel/srcu.ts';
 import { generateProgram } from '../util/fuzz/generate.ts';
 import { exploreBounded, needsOf, type BoundedClass } from '../util/fuzz/preemptions.ts';
 import { showProgram } from '../util/fuzz/program.ts';
@@ -109,6 +116,31 @@ function goalsOf(program: Program, bound: number, Explorer: BoundedClass = Bound
   return [...goals];
 }
 
+test('whoever is shut out by a task that never goes on may have had to be let go on before', () => {
+  const program = small(
+    { lock: spinlock(), srcu: srcuStruct() },
+    {
+      *reader(s) {
+        yield* srcuReadUnlock(s.srcu, yield* srcuReadLock(s.srcu));
+      },
+      *hog(s) {
+        yield* spinLock(s.lock);
+        yield* spinLock(s.lock);
+      },
+      *waiter(s) {
+        yield* synchronizeSrcu(s.srcu);
+      },
+    },
+    { cpus: { hog: 1, waiter: 1 } },
+  );
+  const needs = needsOnKernel(program, 1000) ?? new Map<string, number>();
+  for (let bound = 0, wasCut = true; wasCut; bound += 1) {
+    const found = boundedOnKernel(program, bound);
+    expect([...needs].filter(([key, need]) => need <= bound && !found.keys.has(key))).toEqual([]);
+    ({ wasCut } = found);
+  }
+});
+
 describe('an explorer is caught that', () => {
   const COUNT = 2000;
   const CAUGHT = /never executed|left out/;
@@ -186,14 +218,19 @@ describe('an explorer is caught that', () => {
 
   test('begins the other order with whatever could be first in the trace', () => {
     class Careless extends BoundedDpor {
-      protected override tryBefore(early: number, task: Task, past: Int32Array, at: number): void {
+      protected override tryBefore(
+        early: number,
+        claim: Claim,
+        past: Int32Array,
+        at: number,
+      ): void {
         const group = this.nodes[early]?.task;
         const wide = past.slice();
         for (let step = early; step < at; step += 1) {
           const other = this.nodes[step]?.task;
           if (other !== undefined && other !== group) wide[other] = step + 1;
         }
-        super.tryBefore(early, task, wide, at);
+        super.tryBefore(early, claim, wide, at);
       }
     }
     expect(fuzz(COUNT, Careless).fault).toMatch(CAUGHT);
