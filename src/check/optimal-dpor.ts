@@ -195,9 +195,13 @@ export class OptimalDpor {
   /** Takes the step of the first branch, and drops those that cannot be taken; null if none can. */
   private follow(node: Node): Branch | null {
     const { kernel } = this;
+    let hasDropped = false;
     for (;;) {
       const branch = node.tree[0];
-      if (branch === undefined) return null;
+      if (branch === undefined) {
+        if (!hasDropped || !this.planOther(node)) return null;
+        continue;
+      }
       const task = kernel.tasks[this.order.indexOf(branch.task)];
       if (task !== undefined && kernel.isEnabled(task)) {
         const arity = task.pending?.arity(task) ?? 1;
@@ -216,7 +220,25 @@ export class OptimalDpor {
       }
       this.budget.left += branch.plannedCount;
       node.tree.shift();
+      hasDropped = true;
     }
+  }
+
+  /**
+   * What was planned last cannot be taken, as may be for tasks that are stuck at the end: then what it was
+   * thought to cover must be found otherwise. Plans the first that does not sleep; false if all do.
+   */
+  protected planOther(node: Node): boolean {
+    for (let left = node.enabled; left !== 0 && node.tree.length === 0; left &= left - 1) {
+      const index = 31 - Math.clz32(left & -left);
+      const task = this.kernel.tasks[index] as Task;
+      const name = this.order.nameOf(index);
+      const arity = task.pending?.arity(task) ?? 1;
+      for (let outcome = 0; outcome < arity; outcome += 1) {
+        if (!isAsleep(node, name, outcome)) node.tree.push(new Branch(name, outcome));
+      }
+    }
+    return node.tree.length > 0;
   }
 
   /**
