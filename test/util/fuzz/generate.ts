@@ -10,6 +10,7 @@ import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
 import { CHOICE } from './kind/choice.ts';
 import { COMPLETION } from './kind/completion.ts';
 import { COUNTER } from './kind/counter.ts';
+import { FAIR_RWSEM } from './kind/fair-rwsem.ts';
 import { FIELD } from './kind/field.ts';
 import { IRQ, SPINLOCK_IRQ } from './kind/irq.ts';
 import type { FuzzOperation, Kind } from './kind/kind.ts';
@@ -54,6 +55,9 @@ const OBJECT_SETS: readonly (readonly Kind[])[] = [
 
 /** The same of what is woken, counted and interrupted. */
 export const WAITING_SETS: readonly (readonly Kind[])[] = [
+  [FAIR_RWSEM, FIELD],
+  [FAIR_RWSEM, FAIR_RWSEM],
+  [FAIR_RWSEM, MUTEX, COUNTER],
   [WAIT_QUEUE, FIELD],
   [WAIT_QUEUE, COUNTER],
   [WAIT_QUEUE, MUTEX, FIELD],
