@@ -10,12 +10,36 @@
  * that of `flushPending`.
  */
 import { Atomic } from '../kernel/atomic.ts';
+import { perKernel, type Kernel } from '../kernel/kernel.ts';
 import { FieldSpec, KernelObject, type Placement } from '../kernel/memory.ts';
+import { running } from '../kernel/running.ts';
 import { access, WRITE, type Access } from '../kernel/operation.ts';
 import type { Page } from './page.ts';
 import type { Pte } from './page-table.ts';
 
 const TLB_VARIABLES = 16;
+
+/** All address spaces of a machine that a TLB ever had anything of. */
+class TlbRegistry {
+  /** Not followed by the search for leaks, which it would hide. */
+  readonly #tlbs = new Set<MmTlb>();
+
+  add(tlb: MmTlb): void {
+    for (const known of this.#tlbs) if (!known.memory.isLive) this.#tlbs.delete(known);
+    this.#tlbs.add(tlb);
+  }
+
+  live(): MmTlb[] {
+    return [...this.#tlbs].filter(({ memory }) => memory.isLive);
+  }
+}
+
+const registry = perKernel(() => new TlbRegistry());
+
+/** What the TLBs hold of each mm that there is; for detectors. */
+export function liveTlbs(kernel: Kernel): MmTlb[] {
+  return registry(kernel).live();
+}
 
 /** A translation as it was loaded. */
 export interface TlbEntry {
@@ -56,6 +80,7 @@ export class MmTlb extends KernelObject {
   fill(cpu: number, page: number, entry: TlbEntry): void {
     let entries = this.cpus.get(cpu);
     if (entries === undefined) {
+      if (this.cpus.size === 0) registry(running).add(this);
       entries = new Map();
       this.cpus.set(cpu, entries);
     }
