@@ -202,16 +202,14 @@ export class Process {
 
   /** A load of one byte: 0 to 255, -SIGSEGV or -SIGBUS. */
   load(address: number): Call<number> {
-    checkIntegers('the address', address);
     checkIntegers('the arguments of load', address);
     return userLoadCall(this, userWord('the address', address));
   }
 
   /** A store of one byte: 0, -SIGSEGV or -SIGBUS. */
   store(address: number, byte: number): Call<number> {
-    checkIntegers('the address', address);
+    checkIntegers('the arguments of store', address);
     checkBytes([byte]);
-    checkIntegers('the arguments of store', address, byte);
     return userStoreCall(this, userWord('the address', address), byte);
   }
 
