@@ -11,6 +11,7 @@ import {
 } from '../../src/base/mman.ts';
 import { mmgetNotZero, mmput } from '../../src/mm-types/mm-struct.ts';
 import { putPage } from '../../src/mm/frames.ts';
+import { collapseHugePage } from '../../src/mm/khugepaged.ts';
 import { ksmMerge, ksmStabilize } from '../../src/mm/ksm.ts';
 import type { Machine } from '../../src/mm/machine.ts';
 import { migrateAt } from '../../src/mm/migrate.ts';
@@ -212,4 +213,26 @@ test('an allocation may enter reclaim, of the very page that is being copied too
   });
   expect(result).toMatchObject({ isComplete: true, problems: [], outcomes: ['2 1'] });
   expect(result.executions).toBeGreaterThan(1);
+});
+
+/** A block of 2 MiB at A, its first page written. */
+function block(machine: Machine, { process }: Setting): void {
+  const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+  machine.runNow(process.mmap(A, 512 * PAGE, { flags }));
+  machine.runNow(process.store(A, 1));
+}
+
+const khugepaged: Task = function* khugepaged({ mm }) {
+  if (!(yield* mmgetNotZero(mm))) return;
+  yield* collapseHugePage(mm, A);
+  yield* mmput(mm);
+};
+
+test('khugepaged beside a store, a device, reclaim and migration loses nothing', () => {
+  const rivals = { storeAndLoad, device, reclaim: ACTORS['reclaim']!, migrate: ACTORS['migrate']! };
+  for (const [name, rival] of Object.entries(rivals)) {
+    const result = exploreMemory(block, { khugepaged, [name]: rival }, { withDevice: true });
+    expect({ name, ...result }).toMatchObject({ name, isComplete: true, problems: [] });
+    expect(result.outcomes).not.toContainEqual(expect.stringContaining('lost'));
+  }
 });

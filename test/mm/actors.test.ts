@@ -15,6 +15,8 @@ import { PTE_SOFT_DIRTY, ptePfn } from '../../src/mm-types/page-table.ts';
 import { auditMemory, entriesOf, staleTranslations } from '../../src/mm/audit.ts';
 import { usedPages } from '../../src/mm/frames.ts';
 import { pinUserPages, unpinUserPage } from '../../src/mm/gup.ts';
+import { collapseHugePage, scanHugePage } from '../../src/mm/khugepaged.ts';
+import { splitHugePmdAddress } from '../../src/mm/huge-memory.ts';
 import { ksmMerge, ksmStabilize } from '../../src/mm/ksm.ts';
 import type { Machine } from '../../src/mm/machine.ts';
 import { migrateAt } from '../../src/mm/migrate.ts';
@@ -73,6 +75,10 @@ function runTold(body: (told: Told) => Body<unknown>, behaviour: Partial<Behavio
         }),
         clearFlushYoung: fn(function* young() {
           heard.push('clear_flush_young');
+          return answer.isYoung;
+        }),
+        testYoung: fn(function* look() {
+          heard.push('test_young');
           return answer.isYoung;
         }),
         clearYoung: fn(function* idle() {
@@ -316,5 +322,50 @@ test('KSM makes equal pages one, and a write copies it', () => {
     yield* process.store(A + PAGE, 6);
     expect([yield* process.load(A), yield* process.load(A + PAGE)]).toEqual([5, 6]);
     expect(usedPages(machine)).toHaveLength(3);
+  });
+});
+
+const BLOCK = 2 * 1024 * 1024;
+
+test('khugepaged replaces the pages of a block, telling the whole block once', () => {
+  runTold(function* task({ process, mm, heard }) {
+    yield* process.mmap(A, 2 * BLOCK, ANON);
+    for (const at of [0, 1, 300]) yield* process.store(A + at * PAGE, at % 100);
+    const before = entriesOf(mm).map(({ pte }) => ptePfn(pte));
+    expect(yield* scanHugePage(mm, A)).toBe(true);
+    expect(yield* collapseHugePage(mm, A + 7 * PAGE)).toBe(true);
+    expect(heard).toEqual(['start CLEAR 0-512', 'end CLEAR 0-512']);
+    const after = entriesOf(mm).map(({ pte }) => ptePfn(pte));
+    expect(after.filter((pfn) => before.includes(pfn))).toEqual([]);
+    for (const at of [0, 1, 300]) expect(yield* process.load(A + at * PAGE)).toBe(at % 100);
+    heard.length = 0;
+    yield* splitHugePmdAddress(vmas(mm)[0]!, A + PAGE);
+    expect(heard).toEqual(['start CLEAR 0-512', 'end CLEAR 0-512']);
+  });
+});
+
+test('khugepaged leaves a block alone that is pinned, shared, unused or not whole', () => {
+  runTold(function* task({ process, mm, heard, answer }) {
+    yield* process.mmap(A, BLOCK, ANON);
+    yield* process.store(A, 42);
+    expect(yield* collapseHugePage(mm, A + BLOCK)).toBe(false);
+    yield* downRead(mm.mmapSem);
+    const pages = yield* pinUserPages(mm, A, 1, true);
+    yield* upRead(mm.mmapSem);
+    expect(yield* collapseHugePage(mm, A)).toBe(false);
+    for (const page of pages as Page[]) yield* unpinUserPage(page);
+    expect(yield* process.load(A)).toBe(42);
+    const page = (yield* isolatePage(mm, A))!;
+    yield* lockPage(page);
+    yield* pageReferenced(page);
+    yield* unlockPage(page);
+    yield* putPage(page);
+    heard.length = 0;
+    expect(yield* scanHugePage(mm, A)).toBe(false);
+    expect(heard).toEqual(['test_young']);
+    answer.isYoung = true;
+    expect(yield* scanHugePage(mm, A)).toBe(true);
+    yield* process.munmap(A + PAGE, PAGE);
+    expect(yield* collapseHugePage(mm, A)).toBe(false);
   });
 });
