@@ -124,8 +124,7 @@ export abstract class Engine extends KernelState {
     for (const section of task.readSections) {
       this.lockMisuse(section.path, `a read section is still open when task '${task.name}' ended`);
     }
-    // A handler that forgets to turn interrupts on holds it twice.
-    while (task.cpu.holders.includes(task)) task.cpu.release(task, this.now);
+    if (task.cpu.holders.includes(task)) task.cpu.release(task, this.now);
   }
 
   protected endByError(task: Task, error: unknown): void {

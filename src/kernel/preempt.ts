@@ -18,6 +18,15 @@ function isAlone(task: Task): boolean {
   return task.preemptCount > 0 || task.irqDisableCount > 0;
 }
 
+/** Gives the task its CPU; a handler has it anyway, until it ends. */
+function acquireCpu(task: Task): void {
+  if (task.kind !== 'interrupt') task.cpu.acquire(task);
+}
+
+function releaseCpu(task: Task): void {
+  if (task.kind !== 'interrupt') task.cpu.release(task, running.now);
+}
+
 /** Notes what makes the context of `task` atomic: the present operation, or plain code. */
 function noteAtomic(task: Task): void {
   task.atomicOrigin = { operation: task.pending, step: running.now, frame: topFrame(task) };
@@ -26,7 +35,7 @@ function noteAtomic(task: Task): void {
 /** Turns preemption off for `task`, which is taking a step that `disablesPreemption`. */
 export function preemptCountInc(task: Task): void {
   if (!isAlone(task)) {
-    task.cpu.acquire(task);
+    acquireCpu(task);
     if (task.nonBlockCount === 0) noteAtomic(task);
   }
   task.preemptCount += 1;
@@ -39,7 +48,7 @@ export function preemptCountDec(task: Task): void {
     return;
   }
   task.preemptCount -= 1;
-  if (!isAlone(task)) task.cpu.release(task, running.now);
+  if (!isAlone(task)) releaseCpu(task);
 }
 
 /** Turns interrupts off and returns what to restore: 1 if they were off already. */
@@ -47,7 +56,7 @@ export function irqsOff(task: Task): number {
   const flags = task.irqDisableCount;
   if (flags > 0) return 1;
   if (!isAlone(task)) {
-    task.cpu.acquire(task);
+    acquireCpu(task);
     if (task.nonBlockCount === 0) noteAtomic(task);
   }
   task.irqDisableCount = 1;
@@ -68,7 +77,7 @@ export function irqsRestore(task: Task, flags: number): void {
     task.cpu.lastIrqsOnSince = task.cpu.irqsOffAt;
     if (running.now >= 0) task.cpu.pastIrqsOff.push([task.cpu.irqsOffAt, running.now]);
   }
-  if (!isAlone(task)) task.cpu.release(task, running.now);
+  if (!isAlone(task)) releaseCpu(task);
   if (task.heldLocks.length > 0) running.irqsOnWithLocks(task);
 }
 
