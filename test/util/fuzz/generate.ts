@@ -32,7 +32,7 @@ const IF_DEPTH_MAX = 3;
 const TASK_COUNTS = [2, 2, 3, 3, 3, 4, 4] as const;
 
 /** Sets of objects that programs share. Few objects make many conflicts. */
-const OBJECT_SETS: readonly (readonly Kind[])[] = [
+export const OBJECT_SETS: readonly (readonly Kind[])[] = [
   [FIELD, FIELD],
   [FIELD, COUNTER],
   [MUTEX, FIELD],

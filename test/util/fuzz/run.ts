@@ -109,8 +109,8 @@ function analyse(
   return { seed, program, fault, explorer, smallest, smallestFault: check(smallest) ?? fault };
 }
 
-/** A failure as it is printed, with the line that repeats it. */
-export function showFailure(failure: Failure): string {
+/** A failure as it is printed, with the line that repeats it with the tests of `file`. */
+export function showFailure(failure: Failure, file: string): string {
   return [
     `${failure.explorer}: ${failure.smallestFault}`,
     'The smallest program that fails:',
@@ -118,7 +118,7 @@ export function showFailure(failure: Failure): string {
     `It was made of this one, where: ${failure.fault}`,
     showProgram(failure.program),
     'To repeat it:',
-    `MMULAB_FUZZ_SEED=${failure.seed} MMULAB_FUZZ_COUNT=1 npx vitest run test/check/fuzz.test.ts`,
+    `MMULAB_FUZZ_SEED=${failure.seed} MMULAB_FUZZ_COUNT=1 npx vitest run ${file}`,
   ].join('\n');
 }
 

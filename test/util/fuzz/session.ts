@@ -1,0 +1,63 @@
+/**
+ * The fuzz run of a test file: every program explored by both explorers. The seed is fixed, so that a run
+ * in CI says the same every time; MMULAB_FUZZ_SEED and MMULAB_FUZZ_COUNT set another, and how many
+ * programs there are.
+ */
+import { expect } from 'vitest';
+import type { Node } from '../../../src/check/search-node.ts';
+import { SourceDpor } from '../../../src/check/source-dpor.ts';
+import type { Kind } from './kind/kind.ts';
+import { showProgram } from './program.ts';
+import { fuzz, showFailure, showReport } from './run.ts';
+import { WatchedDpor } from './watched.ts';
+
+const seed = Number(process.env['MMULAB_FUZZ_SEED'] ?? 1);
+const count = Number(process.env['MMULAB_FUZZ_COUNT'] ?? 10_000);
+
+/** How often a race was found of which no task could begin the other order. */
+let helplessCount = 0;
+
+class WatchedSource extends SourceDpor {
+  protected override initials(
+    group: readonly number[],
+    at: number,
+    task: number,
+    node: Node,
+    row: Int32Array,
+  ): number {
+    const found = super.initials(group, at, task, node, row);
+    const target = this.nodes[Math.min(...group)] as Node;
+    if ((found & target.enabled) === 0) helplessCount += 1;
+    return found;
+  }
+}
+
+/**
+ * Every trace must be executed once by each explorer, and come to the end that it has by definition; and
+ * no run may be abandoned where it was always known what a step would touch.
+ *
+ * @param file the test file, for the line that repeats a failure.
+ */
+export function fuzzBoth(file: string, sets: readonly (readonly Kind[])[]): { helpless: number } {
+  process.stdout.write(`fuzz: seed ${seed}, ${count} programs\n`);
+  let foreseen = 0;
+  let wasteful = '';
+  const report = fuzz({
+    seed,
+    count,
+    explorers: [WatchedDpor, WatchedSource],
+    sets,
+    onExplored({ program, seed: number, explorer, exploration }) {
+      if (!(explorer instanceof WatchedDpor) || explorer.hasVaried) return;
+      foreseen += 1;
+      if (exploration.blocked === 0 || wasteful !== '') return;
+      wasteful = `seed ${number}: ${exploration.blocked} abandoned\n${showProgram(program)}`;
+    },
+  });
+  process.stdout.write(`fuzz: ${showReport(report).replaceAll('\n', '\nfuzz: ')}\n`);
+  process.stdout.write(`fuzz: none abandoned in ${foreseen} programs of which all is known\n`);
+  expect(report.failure === null ? '' : showFailure(report.failure, file)).toBe('');
+  expect(report.executions).toEqual([report.traces, report.traces]);
+  expect(wasteful).toBe('');
+  return { helpless: helplessCount };
+}
