@@ -4,8 +4,8 @@
  *
  * Copying tells notifiers, one page, after the copy was made and before the entry changes:
  *
- *   allocate, copy; start; lock; same entry as before? clear it and flush; count the new page; set the new
- *   entry; uncount the old page; unlock; end; drop the old page
+ *   allocate, copy; start; lock; same entry as before? clear it and flush, invalidate_range; count the new page;
+ *   set the new entry; uncount the old page; unlock; only_end; drop the old page
  *
  * Start and end come even if the entry was found changed. Left out: waiting for other CPUs' LRU batches,
  * which lets the kernel copy now and then where it need not.
@@ -35,9 +35,10 @@ import { VM_SHARED, VM_WRITE } from '../mm-types/vm-flags.ts';
 import type { VmArea } from '../mm-types/vma.ts';
 import {
   mmuNotifierChangePte,
-  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeOnlyEnd,
   mmuNotifierInvalidateRangeStart,
 } from '../mmu-notifier/invalidate.ts';
+import { mmuNotifierInvalidateRange } from '../mmu-notifier/invalidate-range.ts';
 import { MMU_NOTIFY_CLEAR, type MmuNotifierRange } from '../mmu-notifier/mmu-notifier.ts';
 import { anonVmaPrepare } from './anon-vma.ts';
 import { behaviourOf } from './behaviour.ts';
@@ -130,7 +131,7 @@ const wpPageCopy = fn(function* wpPageCopy(vmf: VmFault, table: PageTable, old: 
   const isSame = table.ptes[index] === old.pte;
   if (isSame) yield* replacePage(vmf, table, old, fresh);
   yield* spinUnlock(table.ptl);
-  yield* mmuNotifierInvalidateRangeEnd(range);
+  yield* mmuNotifierInvalidateRangeOnlyEnd(range);
   // The reference of the old entry, or the page that nobody needs.
   if (!isSame) yield* putPage(fresh);
   else if (old.page !== null) yield* putPage(old.page);
@@ -146,6 +147,8 @@ const replacePage = fn(
     const isUnshare = (vmf.flags & FAULT_FLAG_UNSHARE) !== 0;
     yield* ptepGetAndClear(table, index);
     yield* flushTlbRange(mm, address, address + 4096);
+    // Hardware that walks this table must not go on with the old page once others have the new one.
+    yield* mmuNotifierInvalidateRange(mm, address, address + 4096);
     yield* pageAddNewAnonRmap(fresh, vma, address);
     const entry = isUnshare ? faultPte(pfn, vma.vmFlags) : writtenPte(pfn, vma.vmFlags);
     if (behaviourOf(running).changePte) yield* mmuNotifierChangePte(mm, address, entry);

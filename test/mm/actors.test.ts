@@ -47,7 +47,7 @@ interface Told {
   /** What the notifier heard: start, end, young. */
   readonly heard: string[];
   /** What its callbacks answer. */
-  answer: { refuses: boolean; isYoung: boolean };
+  answer: { refuses: boolean; isYoung: boolean; watchesHardware: boolean };
 }
 
 function show(range: MmuNotifierRange): string {
@@ -62,7 +62,7 @@ function runTold(body: (told: Told) => Body<unknown>, behaviour: Partial<Behavio
       const process = machine.process();
       const mm = process.mm!;
       const heard: string[] = [];
-      const answer = { refuses: false, isYoung: false };
+      const answer = { refuses: false, isYoung: false, watchesHardware: false };
       const mn = allocateStatic(machine, MmuNotifier);
       mn.ops = {
         invalidateRangeStart: fn(function* start(_mn: MmuNotifier, range: MmuNotifierRange) {
@@ -72,6 +72,12 @@ function runTold(body: (told: Told) => Body<unknown>, behaviour: Partial<Behavio
         }),
         invalidateRangeEnd: fn(function* end(_mn: MmuNotifier, range: MmuNotifierRange) {
           heard.push(`end ${show(range)}`);
+        }),
+        invalidateRange: fn(function* hardware(_mn: MmuNotifier, at: MmStruct, from: number) {
+          const table = at.pageTables.find(from, 1);
+          const pte = table === null ? 0 : (table.ptes[(from / PAGE) % 512] as number);
+          if (answer.watchesHardware)
+            heard.push(`invalidate_range ${pte === 0 ? 'empty' : 'mapped'}`);
         }),
         clearFlushYoung: fn(function* young() {
           heard.push('clear_flush_young');
@@ -367,5 +373,15 @@ test('khugepaged leaves a block alone that is pinned, shared, unused or not whol
     expect(yield* scanHugePage(mm, A)).toBe(true);
     yield* process.munmap(A + PAGE, PAGE);
     expect(yield* collapseHugePage(mm, A)).toBe(false);
+  });
+});
+
+test('a copy on write invalidates hardware that walks the page table before the new page is there', () => {
+  runTold(function* task({ process, heard, answer }) {
+    yield* process.mmap(A, PAGE, ANON);
+    yield* process.load(A);
+    answer.watchesHardware = true;
+    yield* process.store(A, 1);
+    expect(heard).toEqual(['start CLEAR 0-1', 'invalidate_range empty', 'end CLEAR 0-1']);
   });
 });
