@@ -35,10 +35,19 @@ export abstract class DomainOperation<R> extends Operation<R> {
   describe(_task: Task): string {
     return `${this.label}(${this.domain.argument})`;
   }
+
+  /** True if it opens or closes a read section. */
+  get isOfReader(): boolean {
+    return false;
+  }
 }
 
 /** Opens a read section. */
 export class ReadLock extends DomainOperation<number> {
+  override get isOfReader(): boolean {
+    return true;
+  }
+
   footprint(out: Access[], _task: Task): void {
     out.push(access(this.domain.enterVariable, COMMUTE));
   }
@@ -50,6 +59,10 @@ export class ReadLock extends DomainOperation<number> {
 
 /** Closes a read section; the argument is its index. */
 export class ReadUnlock extends DomainOperation<void> {
+  override get isOfReader(): boolean {
+    return true;
+  }
+
   footprint(out: Access[]): void {
     out.push(access(this.domain.leaveVariable, COMMUTE));
   }

@@ -34,6 +34,10 @@ const domainOf: (kernel: Kernel) => GracePeriodDomain = perKernel(
 class RcuReadLock extends DomainOperation<void> {
   override readonly disablesPreemption = true;
 
+  override get isOfReader(): boolean {
+    return true;
+  }
+
   footprint(out: Access[], task: Task): void {
     if (task.rcuReadCount === 0) out.push(access(this.domain.enterVariable, COMMUTE));
   }
@@ -46,6 +50,10 @@ class RcuReadLock extends DomainOperation<void> {
 }
 
 class RcuReadUnlock extends DomainOperation<void> {
+  override get isOfReader(): boolean {
+    return true;
+  }
+
   footprint(): void {
     // What it allows, the end of a grace period, cannot come first.
   }

@@ -11,7 +11,7 @@
  * anything that it has read. So the task waits after such a round, in a step of its own, until somebody
  * has: that leaves out rounds which only repeat the last one, and a loop for which nobody will ever do it
  * is found to be stuck. A round that did change something (it took and released a lock, say) is followed
- * by the next at once.
+ * by the next at once. Read sections of RCU and SRCU, closed again, change nothing.
  * What a round has read is noticed by itself: whatever its operations touch, and fields read plainly.
  * Storing the value that is there already, a failed cmpxchg say, changes nothing.
  * Simplified: the rounds that are left out do not touch anything either; nobody can come in between them
@@ -26,6 +26,7 @@
 import { RETRY_COUNT_MAX } from '../base/limits.ts';
 import { Atomic } from './atomic.ts';
 import { fn, type Call } from './call.ts';
+import { DomainOperation } from './grace-period-operations.ts';
 import type { KernelObject, Memory } from './memory.ts';
 import {
   access,
@@ -70,6 +71,8 @@ class Round implements Watch {
   private firstCommutes = false;
   /** False once the round has changed something itself. */
   isPure = true;
+  /** Read sections that were open at its beginning. */
+  private sectionCount = 0;
   /** What the present step of the task itself may change. */
   private readonly written: Seen[] = [];
   private readonly footprint: Access[] = [];
@@ -85,6 +88,12 @@ class Round implements Watch {
     this.changes.length = 0;
     this.firstCommutes = false;
     this.isPure = true;
+    this.sectionCount = this.task.readSections.length;
+  }
+
+  /** Whether the next round would go the same way, as long as nobody changes anything. */
+  get isInVain(): boolean {
+    return this.isPure && this.task.readSections.length === this.sectionCount;
   }
 
   /** `task` is about to perform `operation`. */
@@ -96,8 +105,9 @@ class Round implements Watch {
       for (const item of footprint) this.noteOther(item);
       return;
     }
-    // The step that waits belongs to no round.
+    // The step that waits belongs to no round. A read section changes nothing once it is closed.
     if (operation instanceof WaitForChange) return;
+    if (operation instanceof DomainOperation && operation.isOfReader) return;
     // The next round may take another course all by itself.
     if (operation.arity(task) > 1) this.isPure = false;
     for (const item of footprint) {
@@ -279,7 +289,7 @@ const retryLoop = fn(
         leave(round);
         return result;
       }
-      if (round.isPure) yield* made(WAIT_FOR_CHANGE, round);
+      if (round.isInVain) yield* made(WAIT_FOR_CHANGE, round);
     }
   },
   { name: 'retry' },

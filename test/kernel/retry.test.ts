@@ -22,6 +22,7 @@ import {
 import { GFP_KERNEL } from '../../src/kernel/gfp.ts';
 import { mutex, mutexLock, mutexTrylock, mutexUnlock, type Mutex } from '../../src/kernel/mutex.ts';
 import type { Body } from '../../src/kernel/operation.ts';
+import { rcuReadLock, rcuReadUnlock, synchronizeRcu } from '../../src/kernel/rcu.ts';
 import { retry, RETRY } from '../../src/kernel/retry.ts';
 import { kfree, kzalloc } from '../../src/kernel/slab.ts';
 import { ptr, struct, type Instance, type InstanceOf } from '../../src/kernel/struct.ts';
@@ -212,6 +213,29 @@ describe('a loop that tries again', () => {
           yield* writeOnce(s, 'a', 1);
           yield* writeOnce(s, 'b', 1);
           yield* smpStoreRelease(s, 'seq', 2);
+        },
+      },
+    );
+    const { traces } = compare(program);
+    expectExact(program, traces);
+    expect(check(program)).toMatchObject({ kinds: [], cut: false });
+  });
+
+  test('may look inside a read section', () => {
+    const program = small(
+      { x: 0 },
+      {
+        *reader(s) {
+          yield* retry('x', function* () {
+            yield* rcuReadLock();
+            const x = yield* readOnce(s, 'x');
+            yield* rcuReadUnlock();
+            return x === 0 ? RETRY : x;
+          });
+        },
+        *writer(s) {
+          yield* writeOnce(s, 'x', 1);
+          yield* synchronizeRcu();
         },
       },
     );
