@@ -59,7 +59,8 @@ export const mmPopulate = fn(
         if (result < 0 && !ignoresErrors) break;
       }
       result = 0;
-      vma = findVmaIntersection(mm, to, end);
+      // What was locked before may reach beyond the range.
+      vma = to < end ? findVmaIntersection(mm, to, end) : null;
     }
     yield* upRead(mm.mmapSem);
     return result;
