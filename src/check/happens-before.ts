@@ -22,7 +22,7 @@
 import { TASK_COUNT_MAX } from '../base/limits.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Task } from '../kernel/task.ts';
-import type { Watch } from '../kernel/watch.ts';
+import type { Order, Watch } from '../kernel/watch.ts';
 
 const STRIDE = TASK_COUNT_MAX + 1;
 
@@ -30,7 +30,8 @@ const STRIDE = TASK_COUNT_MAX + 1;
  * The clocks of one execution; a watch that must come before those that ask it. All tables are
  * reused from one execution to the next.
  */
-export class HappensBefore implements Watch {
+export class HappensBefore implements Watch, Order {
+  readonly knownOrder: Order = this;
   /** The label of what each task does now; the first is 1. */
   readonly labels = new Int32Array(STRIDE);
   /** Row `t`, column `u`: labels of `u` below this one happened before what `t` does now. */

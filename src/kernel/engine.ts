@@ -61,6 +61,9 @@ export abstract class Engine extends KernelState {
       if (result.done === true) {
         task.frames.pop();
         this.tracer?.onReturn(task, result.value);
+        for (const watch of this.callWatches) {
+          watch.onReturned?.(this.kernel, task, frame, result.value);
+        }
         this.checkText(task);
         delivered = result.value;
         continue;
@@ -95,7 +98,9 @@ export abstract class Engine extends KernelState {
     const generator = callee.body(...(call.args as never[]));
     const caller = task.frames.at(-1) ?? null;
     const text = callee.text ?? caller?.text ?? null;
-    task.frames.push({ callee, generator, call, text, caller });
+    const frame = { callee, generator, call, text, caller };
+    task.frames.push(frame);
+    for (const watch of this.callWatches) watch.onCalled?.(this.kernel, task, frame);
     if (callee.text !== null) this.checkText(task);
   }
 

@@ -31,6 +31,8 @@ export interface Finding {
   readonly message: string;
   /** Which invariant of the notifier core it breaks, `I1` … `I12`, where it speaks of one. */
   readonly invariant: string | null;
+  /** What the invariant says, and where that is stated; left out where it speaks of none. */
+  readonly explanation?: string;
   /** The memory concerned, whose allocation and free are worth showing. */
   readonly memory: Memory | null;
   /** The two places of the code, `function: operation`; with kind and object they tell findings apart. */
@@ -76,6 +78,7 @@ export interface Report {
   readonly object: string;
   readonly message: string;
   readonly invariant?: string;
+  readonly explanation?: string;
   readonly memory?: Memory | null;
   /** Where it was noticed, if not in the function that is running. */
   readonly place?: string;

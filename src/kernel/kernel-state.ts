@@ -12,7 +12,7 @@ import { Memory, type KernelObject, type MemoryKind } from './memory.ts';
 import { OOPS } from './oops.ts';
 import { access, READ, type Access, type AccessMode, type Operation } from './operation.ts';
 import { Task, type HeldLock } from './task.ts';
-import type { Tracer, Use, Watch } from './watch.ts';
+import type { Breach, Tracer, Use, Watch } from './watch.ts';
 
 /** How often each injected fault may happen in one execution. */
 export interface Budget {
@@ -97,6 +97,7 @@ export abstract class KernelState {
   /** Loops that try again are among them while they run. */
   readonly accessWatches: Watch[];
   private readonly lockWatches: readonly Watch[];
+  protected readonly callWatches: readonly Watch[];
   readonly tracer: Tracer | null;
   private variableCount = 0;
   private staticUsed = 0;
@@ -111,6 +112,9 @@ export abstract class KernelState {
       (watch) => watch.onPlainAccess !== undefined || watch.onMarkedAccess !== undefined,
     );
     this.lockWatches = options.watches.filter((watch) => watch.onLockTaken !== undefined);
+    this.callWatches = options.watches.filter(
+      (watch) => watch.onCalled !== undefined || watch.onReturned !== undefined,
+    );
     this.tracer = options.tracer;
     this.currentTask = new Task(
       -1,
@@ -257,11 +261,13 @@ export abstract class KernelState {
   /** Adds a finding of the present step. */
   report(report: Report): void {
     const task = report.isGlobal === true ? null : this.currentTask;
+    const breach = report.invariant === undefined ? this.classified(report) : report;
     const finding: Finding = {
       kind: report.kind,
       object: report.object,
       message: report.message,
-      invariant: report.invariant ?? null,
+      invariant: breach?.invariant ?? null,
+      ...(breach?.explanation === undefined ? {} : { explanation: breach.explanation }),
       memory: report.memory ?? null,
       places: [report.place ?? this.place(), report.otherPlace ?? ''],
       task,
@@ -271,6 +277,14 @@ export abstract class KernelState {
     };
     this.findings.push(finding);
     this.tracer?.onFinding?.(finding, this.currentTask);
+  }
+
+  private classified(report: Report): Breach | null {
+    for (const watch of this.watches) {
+      const breach = watch.classify?.(this.kernel, report) ?? null;
+      if (breach !== null) return breach;
+    }
+    return null;
   }
 
   /** Ends the current task, as an oops does. The finding must have been reported. */

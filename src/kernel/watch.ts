@@ -3,17 +3,39 @@
  * implements the ones it needs. A hook that finds something calls `kernel.report`.
  */
 import type { Call } from './call.ts';
-import type { Finding } from './finding.ts';
+import type { Finding, Report } from './finding.ts';
 import type { Memory, KernelObject } from './memory.ts';
 import type { Access, Operation, Yieldable } from './operation.ts';
 import type { Kernel } from './kernel.ts';
-import type { HeldLock, Task } from './task.ts';
+import type { Frame, HeldLock, Task } from './task.ts';
+
+/** What is known of order by synchronisation; see happens-before.ts of the checker. */
+export interface Order {
+  /** The label of what each task does now, by its index. */
+  readonly labels: ArrayLike<number>;
+  /** Whether what `owner` did under `label` happened before what `task` (an index, too) does now. */
+  isOrdered(label: number, owner: number, task: number): boolean;
+}
+
+/** What a finding of another detector breaks besides: `I9`, and what that says, with its source. */
+export interface Breach {
+  readonly invariant: string;
+  readonly explanation: string;
+}
 
 export interface Watch {
+  /** Offered to the other watches of a kernel by the one that knows. */
+  readonly knownOrder?: Order;
   /** A new search or replay begins: what was learnt from other executions counts no more. */
   onForget?(): void;
   /** A new execution begins; nothing of it exists yet. */
   onStart?(kernel: Kernel): void;
+  /** A kernel function was called: `frame` is the innermost one of `task` now. */
+  onCalled?(kernel: Kernel, task: Task, frame: Frame): void;
+  /** A kernel function returned `value`; its caller has not gone on yet. */
+  onReturned?(kernel: Kernel, task: Task, frame: Frame, value: unknown): void;
+  /** Another watch reports something: which invariant that breaks, if it did not say itself. */
+  classify?(kernel: Kernel, report: Report): Breach | null;
   /** A task was made; its code up to its first operation is about to run. */
   onSpawn?(kernel: Kernel, task: Task): void;
   /**

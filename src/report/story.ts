@@ -49,6 +49,7 @@ class Teller {
     const heading = [
       style.bold(style.red(this.headline())),
       ...wrap(finding.message, this.width, 2),
+      ...(finding.explanation === undefined ? [] : wrap(finding.explanation, this.width, 2)),
     ];
     const blocks = [
       heading,

@@ -144,6 +144,7 @@ export class Composer {
       object: finding.object,
       message: finding.message,
       invariant: finding.invariant,
+      ...(finding.explanation === undefined ? {} : { explanation: finding.explanation }),
       places: finding.places,
       ...(isInTask ? this.origin(moment) : NOWHERE),
       isAtOperation: isInTask && isAtOperation,

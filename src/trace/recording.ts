@@ -118,6 +118,8 @@ export interface RecordedFinding extends RecordedOrigin {
   readonly object: string;
   readonly message: string;
   readonly invariant: string | null;
+  /** What the invariant says, and where that is stated. */
+  readonly explanation?: string;
   /** The two places by which findings are told apart, in function names. */
   readonly places: readonly [string, string];
   /** True if it is about the step's operation, false if about the code after it. */
