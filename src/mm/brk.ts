@@ -77,8 +77,8 @@ export const vmBrk = fn(
         const first = findVmaIntersection(mm, newEnd, oldEnd);
         if (first !== null) {
           mm.brk = wanted;
-          const error = yield* doMunmapUnlock(mm, newEnd, oldEnd);
-          return error === 0 ? wanted : yield* restoreBrk(mm, brk);
+          if ((yield* doMunmapUnlock(mm, newEnd, oldEnd)) === 0) return wanted;
+          mm.brk = brk;
         }
       } else if (hasRoom(mm, oldEnd, newEnd) && (yield* doBrkFlags(mm, oldEnd, newEnd)) === 0) {
         mm.brk = wanted;
@@ -87,17 +87,6 @@ export const vmBrk = fn(
     }
     yield* upWrite(mm.mmapSem);
     return result;
-  },
-  { name: 'brk' },
-);
-
-/** Shrinking failed for lack of memory: the heap is as it was. */
-const restoreBrk = fn(
-  function* restoreBrk(mm: MmStruct, brk: number) {
-    if ((yield* downWriteKillable(mm.mmapSem)) !== 0) return -EINTR;
-    mm.brk = brk;
-    yield* upWrite(mm.mmapSem);
-    return brk;
   },
   { name: 'brk' },
 );

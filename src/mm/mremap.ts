@@ -178,7 +178,7 @@ const expandVma = fn(function* expandVma(mm: MmStruct, vma: VmArea, remap: Remap
   return yield* moveVma(vma, { ...remap, newAddress });
 });
 
-/** The result, and where it is to be populated. */
+/** The result, and whether mmap_sem was given up on the way. */
 interface Outcome {
   readonly result: number;
   readonly isUnlocked: boolean;
@@ -201,7 +201,7 @@ const doMremap = fn(function* doMremap(mm: MmStruct, remap: Remap) {
   if (newLength === oldLength) return held(address);
   if (address + oldLength > TASK_SIZE) return held(-EINVAL);
   const shrunk = yield* doMunmapUnlock(mm, address + newLength, address + oldLength);
-  return { result: shrunk === 0 ? address : shrunk, isUnlocked: true };
+  return shrunk === 0 ? { result: address, isUnlocked: true } : held(shrunk);
 });
 
 /**

@@ -118,17 +118,18 @@ export const doMunmap = fn(function* doMunmap(mm: MmStruct, start: number, end: 
 });
 
 /**
- * As {@link doMunmap}, for callers for which it is the last: gives up mmap_sem, which it turns into a
- * reader's once the VMAs cannot be found any more.
+ * As {@link doMunmap}, for callers for which it is the last: unless it fails it gives up mmap_sem, which it
+ * turns into a reader's once the VMAs cannot be found any more.
  */
 export const doMunmapUnlock = fn(
   function* doMunmapUnlock(mm: MmStruct, start: number, end: number) {
     const first = findVmaIntersection(mm, start, end);
-    const error = first === null ? 0 : yield* splitAtEnds(mm, first, start, end);
-    if (first === null || error !== 0) {
+    if (first === null) {
       yield* upWrite(mm.mmapSem);
-      return error;
+      return 0;
     }
+    const error = yield* splitAtEnds(mm, first, start, end);
+    if (error !== 0) return error;
     const detached = detach(mm, start, end);
     const { munmapDowngrades } = behaviourOf(running);
     if (munmapDowngrades) yield* downgradeWrite(mm.mmapSem);
@@ -154,7 +155,9 @@ export const vmMunmap = fn(
     const isBeyond = from > TASK_SIZE || bytes > TASK_SIZE - from;
     if (from % PAGE_SIZE !== 0 || isBeyond || size === 0) return -EINVAL;
     if ((yield* downWriteKillable(mm.mmapSem)) !== 0) return -EINTR;
-    return yield* doMunmapUnlock(mm, from, from + size);
+    const error = yield* doMunmapUnlock(mm, from, from + size);
+    if (error !== 0) yield* upWrite(mm.mmapSem);
+    return error;
   },
   { name: '__vm_munmap' },
 );

@@ -225,3 +225,20 @@ test('whichever allocation fails, a call that changes VMAs leaves them and all p
     expect(result.executions).toBeGreaterThan(1);
   }
 });
+
+test('a heap that cannot shrink for lack of memory is as it was', () => {
+  const { outcomes, problems } = exploreMemory(
+    (machine, { process, mm }) => {
+      machine.runNow(process.brk(mm.startBrk + pages(3)));
+    },
+    {
+      *user({ process, mm, seen }) {
+        const end = yield* process.brk(mm.startBrk + pages(1));
+        seen.push(`${(end - mm.startBrk) / 4096} pages, ${(mm.brk - mm.startBrk) / 4096}`);
+      },
+    },
+    { faults: { allocations: 1 } },
+  );
+  expect(problems).toEqual([]);
+  expect(outcomes).toEqual(['1 pages, 1', '3 pages, 3']);
+});
