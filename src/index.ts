@@ -97,6 +97,22 @@ export { LINUX_5_4, LINUX_6_18, setBehaviour, type Behaviour } from './mm/behavi
 export * from './mm-types/vm-flags.ts';
 export type { VmArea } from './mm-types/vma.ts';
 export type { Process, UserMmapOptions } from './mm/process.ts';
+export type { AddressSpace } from './mm-types/address-space.ts';
+export type { Page } from './mm-types/page.ts';
+export { getUserPages, pinUserPages, putUserPage, unpinUserPage } from './mm/gup.ts';
+export { handleMmFault } from './mm/fault.ts';
+export { userLoad, userStore } from './mm/user-access.ts';
+export { armDirectReclaim, reclaimPage } from './mm/reclaim.ts';
+export { migrateAt } from './mm/migrate.ts';
+export { pageIdleClearPteRefs, pageReferenced } from './mm/page-idle.ts';
+export { clearRefsSoftDirty } from './mm/soft-dirty.ts';
+export { oomReapTask, oomReapTaskMm } from './mm/oom.ts';
+export { ksmMerge, ksmStabilize, type KsmPlace } from './mm/ksm.ts';
+export { collapseHugePage, scanHugePage } from './mm/khugepaged.ts';
+export { auditMemory, staleTranslations, type Inventory } from './mm/audit.ts';
+export { staleTranslation } from './mm/detector/stale-translation.ts';
+export * from './mmu-notifier/invalidate-range.ts';
+export * from './mmu-notifier/young.ts';
 
 // ---- checking ------------------------------------------------------------------------------------
 export { defineScenario } from './catalogue/define-scenario.ts';
