@@ -12,9 +12,9 @@ nobody who executes the program can be faster. \`engine\` takes the same steps t
 program that uses the package would. The others explore: \`source\` is Source-DPOR, \`optimal\`
 Optimal-DPOR, \`+detectors\` says that all detectors watch.
 
-The rate counts executions a second of processor time, abandoned runs left out. An explorer repeats only what has changed since
-the execution before, but each execution needs its objects anew. The ratio is the median over the rounds,
-in brackets the least and the most of them.`;
+The rate counts executions a second of processor time, abandoned runs left out. An explorer repeats
+only what has changed since the execution before, but each execution needs its objects anew. The ratio is
+the median over the rounds, in brackets the least and the most of them.`;
 
 export const exploring: Suite = {
   name: 'exploring',

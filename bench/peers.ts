@@ -4,7 +4,7 @@ import { contestants, type Contestant } from './contestant.ts';
 import { median } from './measure.ts';
 import { runFastCheck } from './peer/fast-check.ts';
 import { promelaOf } from './peer/promela.ts';
-import { SpinVerifier, spinVersion } from './peer/spin.ts';
+import { SPIN_MEBIBYTES_MAX, SpinVerifier, spinVersion } from './peer/spin.ts';
 import { measured, programNamed } from './programs.ts';
 import {
   count,
@@ -18,13 +18,14 @@ import {
 
 const TEXT = `## The same programs given to others
 
-*mmulab* executes one interleaving of each class, with all detectors and with none. *SPIN* visits the
-states of a Promela model (\`-O2 -DSAFETY\`, partial-order reduction on, compilation not counted): it
-remembers states, so it need not execute every class, but its memory grows with them. *fast-check* draws
-schedules of the same tasks, written as async functions, at random: whatever their number, it can miss a
-class, so what it needs for all of them is not known; the time is that of as many schedules as there are
-classes. Times are of the processor, and medians over rounds, in which all have a turn one after the other; × is how many times
-as long the other takes as mmulab without detectors, in the same round.`;
+_mmulab_ executes one interleaving of each class, with all detectors and with none. _SPIN_ visits the
+states of a Promela model (\`-O2 -DSAFETY\`, partial-order reduction on, compilation not counted, memory
+up to ${SPIN_MEBIBYTES_MAX} MiB): it remembers states, so it need not execute every class, but its memory
+grows with them. _fast-check_ draws schedules of the same tasks, written as async functions, at random:
+whatever their number, it can miss a class, so what it needs for all of them is not known; the time is
+that of as many schedules as there are classes. Times are of the processor, and medians over rounds in
+which all have a turn; × is how many times as long the other takes as mmulab without detectors, in the
+same round.`;
 
 /** Schedules that are enough to know a rate. */
 const SCHEDULES_MAX = 4000;

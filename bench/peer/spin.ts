@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** MiB that a verification may take: where they are not enough it says so. */
-const MEBIBYTES_MAX = 1536;
+export const SPIN_MEBIBYTES_MAX = 1536;
 const SECONDS_MAX = 300;
 
 export interface SpinRun {
@@ -31,7 +31,7 @@ export class SpinVerifier {
   constructor(model: string) {
     writeFileSync(join(this.folder, 'model.pml'), model);
     this.call('spin', ['-a', 'model.pml']);
-    const flags = ['-O2', '-DSAFETY', `-DMEMLIM=${MEBIBYTES_MAX}`, '-w'];
+    const flags = ['-O2', '-DSAFETY', `-DMEMLIM=${SPIN_MEBIBYTES_MAX}`, '-w'];
     this.call('cc', [...flags, '-o', 'pan', 'pan.c']);
   }
 
