@@ -1,6 +1,6 @@
 /** System calls of a process on files: devices, and files of tmpfs. */
 import { EBADF, EINVAL, ENOENT, ENOMEM, ESRCH } from '../base/errno.ts';
-import { MAP_ANONYMOUS, MAP_PRIVATE, O_RDONLY, O_WRONLY } from '../base/mman.ts';
+import { MAP_ANONYMOUS, MAP_PRIVATE, O_RDONLY, O_RDWR, O_WRONLY } from '../base/mman.ts';
 import { fn } from '../kernel/call.ts';
 import { fileClose, fileIoctl, fileMmap, fileOpen, type FileTable } from '../kernel/file.ts';
 import { fdput, type File } from '../kernel/open-file.ts';
@@ -40,7 +40,7 @@ const openAgain = fn(
 );
 
 export const sysOpen = fn(
-  function* sysOpen(process: Process, path: string, flags: number) {
+  function* sysOpen(process: Process, path: string, flags: number = O_RDWR) {
     if (!(yield* enter(process, `open("${path}")`))) return -ESRCH;
     const again = /^\/proc\/self\/fd\/(\d+)$/.exec(path);
     const fd = again

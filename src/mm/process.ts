@@ -9,7 +9,6 @@
  * thread is not delivered to calls in progress, they run to their end.
  */
 import { ENOMEM, ESRCH } from '../base/errno.ts';
-import { O_RDWR } from '../base/mman.ts';
 import { fn, type Call } from '../kernel/call.ts';
 import { closeAll, copyFileTable, newFileTable, type FileTable } from '../kernel/file.ts';
 import { GFP_KERNEL } from '../kernel/gfp.ts';
@@ -108,10 +107,11 @@ export class Process {
 
   /**
    * `open(path, flags)`: a file descriptor of a device, or of `/proc/self/fd/N`, an open memfd with other
-   * rights (`O_RDONLY`).
+   * rights (`O_RDONLY`; O_RDWR if left out).
    */
-  open(path: string, flags: number = O_RDWR): Call<number> {
-    return sysOpen(this, path, flags);
+  open(path: string, flags?: number): Call<number> {
+    // What was not said is not shown in pictures either.
+    return flags === undefined ? sysOpen(this, path) : sysOpen(this, path, flags);
   }
 
   /** `close(fd)`. */

@@ -24,7 +24,7 @@ export function enter(process: Process, text: string | (() => string)): Operatio
 }
 
 /** Numbers above this are shown as addresses. */
-const ADDRESS_MIN = 0x1000;
+const ADDRESS_MIN = 0x1_0000;
 
 function showArgument(value: unknown): string {
   if (typeof value !== 'number') {
