@@ -39,7 +39,7 @@ export class OptimalDpor {
   private readonly program: Program;
   private readonly options: ExploreOptions;
   private readonly stepCountMax: number;
-  private readonly beginning: Beginning;
+  protected readonly beginning: Beginning;
   private readonly blockedStep = new Step();
   private readonly budget = { left: 0 };
   /** Branches that may be planned at one time, of an execution as long as the longest so far. */
@@ -48,7 +48,7 @@ export class OptimalDpor {
   /** Length of the prefix that the next execution repeats; after one, its length. */
   private depth = 0;
   /** The first step of the present execution that the one before did not take. */
-  private fresh = 0;
+  protected fresh = 0;
   /** True if a new step could have turned out in several ways. */
   private hasChoice = false;
   private executions = 0;
@@ -69,11 +69,15 @@ export class OptimalDpor {
     this.options = options;
     this.stepCountMax = options.stepCountMax ?? STEP_COUNT_MAX_DEFAULT;
     this.order = this.makeOrder(options.visibleMemory !== undefined);
-    this.beginning = new Beginning(this.order);
+    this.beginning = this.makeBeginning();
   }
 
   protected makeOrder(pauses: boolean): TraceOrder {
     return new TraceOrder(pauses);
+  }
+
+  protected makeBeginning(): Beginning {
+    return new Beginning(this.order);
   }
 
   run(): ExploreResult {
@@ -321,13 +325,18 @@ export class OptimalDpor {
   /** Plans the other order of each race. */
   private processRaces(): void {
     this.reserveBudget();
-    for (let at = this.hasChoice ? 0 : this.fresh; at < this.depth; at += 1) {
+    for (let at = this.firstToLookAt(); at < this.depth; at += 1) {
       const step = this.order.steps[at] as Step;
       for (const group of step.races) this.plan(group, step, at);
     }
     this.processBlockedTasks();
     const planned = this.plannedLimit - this.budget.left;
     if (planned > this.plannedCountMax) this.plannedCountMax = planned;
+  }
+
+  /** The first step of whose races one may be new. */
+  protected firstToLookAt(): number {
+    return this.hasChoice ? 0 : this.fresh;
   }
 
   /**
@@ -383,7 +392,7 @@ export class OptimalDpor {
   }
 
   /** Whether what is explored with `branch` first has an execution with the beginning. */
-  private covers(branch: Branch): boolean {
+  protected covers(branch: Branch): boolean {
     const answer = this.beginning.beginsWith(branch);
     if (answer === UNKNOWN) this.isUnsure = true;
     return answer === AS_PART || (answer === AS_OTHER && this.isExact);

@@ -213,7 +213,7 @@ export class TraceOrder {
   }
 
   /** What the task's next step touches; valid until the next call. */
-  private footprintOf(task: Task): Access[] {
+  protected footprintOf(task: Task): Access[] {
     clearList(this.footprint);
     this.kernel.footprint(task, this.footprint);
     return this.footprint;

@@ -72,11 +72,11 @@ export type Answer = typeof NO | typeof AS_PART | typeof AS_OTHER | typeof UNKNO
  * are put off, and the racing step after them. Used again for every race.
  */
 export class Beginning {
-  private readonly order: TraceOrder;
+  protected readonly order: TraceOrder;
   /** Those of the steps that are left, in order. */
-  private readonly steps: number[] = [];
+  protected readonly steps: number[] = [];
   /** For each task its first step among them, or -1. */
-  private readonly first: number[] = [];
+  protected readonly first: number[] = [];
   /** The racing step; null once it was taken out. */
   private racing: Step | null = null;
   private racingAt = 0;
