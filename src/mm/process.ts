@@ -305,6 +305,8 @@ const sysExit = fn(
     process.thread = null;
     // Reaped: whoever else holds the task_struct keeps it alive.
     yield* putTaskStruct(thread!);
+    // In direct mode a program may fork for ever.
+    if (running.directCursor > 0) running.roots.splice(running.roots.indexOf(process) >>> 0, 1);
   },
   { name: 'do_exit' },
 );
