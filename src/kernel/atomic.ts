@@ -17,12 +17,21 @@ export class Atomic extends KernelObject {
   value: number;
   /** The step of the last ordered update, or -1 if the counter was set since. */
   lastRelease = -1;
+  /** The step of the last update, or -1, and the value before it. */
+  lastChange = -1;
+  valueBefore = 0;
   /** By their kernel names; made on first use. */
   readonly operations: Record<string, AtomicOperation<unknown>> = {};
 
   constructor(at: Placement, initial: number) {
     super(at);
     this.value = initial | 0;
+  }
+
+  /** Notes that the present step is about to change the value. */
+  noteChange(): void {
+    this.lastChange = running.now;
+    this.valueBefore = this.value;
   }
 }
 
@@ -69,6 +78,7 @@ class AtomicSet extends AtomicOperation<void> {
   }
 
   perform(task: Task): void {
+    this.counter.noteChange();
     this.counter.value = (task.argument as number) | 0;
     this.counter.lastRelease = -1;
   }
@@ -92,6 +102,7 @@ class AtomicVoid extends AtomicOperation<void> {
   }
 
   perform(task: Task): void {
+    this.counter.noteChange();
     this.counter.value = (this.counter.value + (task.argument as number)) | 0;
   }
 }
@@ -123,6 +134,7 @@ class AtomicUpdate<R, A> extends AtomicOperation<R> {
     const next = rule.change(before, task.argument as A);
     if (next !== null) {
       running.after(counter.lastRelease);
+      counter.noteChange();
       counter.value = next | 0;
       counter.lastRelease = running.now;
     }

@@ -16,7 +16,9 @@
  * The condition is asked at any time, in the context of any task: it must read raw values, `value` of
  * an atomic or {@link peek} of a field, and change nothing.
  */
+import { Atomic } from './atomic.ts';
 import { kernelName } from './call.ts';
+import { lastChangeOf } from './field.ts';
 import type { KernelObject } from './memory.ts';
 import { access, made, Operation, READ, type Access } from './operation.ts';
 import { running } from './running.ts';
@@ -88,6 +90,19 @@ class AwaitCondition extends Operation<void> {
     this.reads = reads;
     this.isTrue = condition();
     this.values = reads.map(valueOf);
+    // What was done before the wait began may be needed, too.
+    for (const reading of reads) this.noteBefore(reading);
+  }
+
+  private noteBefore(reading: Reading): void {
+    const { object, key } = reading;
+    let last: { readonly lastChange: number; readonly valueBefore: unknown };
+    if (key !== null) last = lastChangeOf(object as StructObject, key);
+    else if (object instanceof Atomic) last = object;
+    else return;
+    const step = last.lastChange;
+    if (step < 0) return;
+    this.changes.push({ step, reading, before: last.valueBefore, after: valueOf(reading) });
   }
 
   /** Enabled, too, when what it reads was freed: then reading it is the finding. */

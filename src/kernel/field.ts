@@ -32,6 +32,9 @@ class Place {
   readonly operations: FieldOperations = {};
   /** The step of the last releasing write, or -1 when a plain or relaxed write came after. */
   lastRelease = -1;
+  /** The step of the last marked write, or -1, and the value before it. */
+  lastChange = -1;
+  valueBefore: unknown = undefined;
 
   constructor(object: StructObject & Record<string, unknown>, key: string) {
     const offset = object.structType.offsets[key];
@@ -43,6 +46,12 @@ class Place {
     if (!(this.slot in object)) {
       running.misuse(`${object.path}.${key} is an embedded object, not a plain field`);
     }
+  }
+
+  /** Notes that the present step is about to change the value. */
+  noteChange(): void {
+    this.lastChange = running.now;
+    this.valueBefore = this.value;
   }
 
   get value(): unknown {
@@ -111,6 +120,7 @@ class Write extends FieldOperation<void> {
 
   perform(task: Task): void {
     this.note(WRITE);
+    this.place.noteChange();
     this.place.value = task.argument;
     this.place.lastRelease = this.releases ? running.now : -1;
   }
@@ -134,6 +144,7 @@ class Exchange extends FieldOperation<unknown> {
     const next = update(before);
     running.after(place.lastRelease);
     if (next !== KEEP) {
+      place.noteChange();
       place.value = next;
       place.lastRelease = running.now;
     }
@@ -159,6 +170,14 @@ function placeOf(object: object, key: string): Place {
     known.set(key, place);
   }
   return place;
+}
+
+/** The step of the last marked write of a field, or -1, and the value before it. */
+export function lastChangeOf(
+  object: StructObject,
+  key: string,
+): { readonly lastChange: number; readonly valueBefore: unknown } {
+  return placeOf(object, key);
 }
 
 function operationOf<T>(
