@@ -6,6 +6,7 @@
  */
 import { FieldSpec, KernelObject, type Placement } from '../kernel/memory.ts';
 import { access, made, Operation, READ, WRITE, type Access } from '../kernel/operation.ts';
+import { running } from '../kernel/running.ts';
 import type { Task } from '../kernel/task.ts';
 
 const PAGE_SIZE = 4096;
@@ -141,7 +142,9 @@ class CopyPage extends ContentsOperation<void> {
   }
 
   perform(task: Task): void {
-    this.contents.restore((task.argument as PageContents).save());
+    const from = task.argument as PageContents;
+    running.touch(from.memory, from.path, 'read');
+    this.contents.restore(from.save());
   }
 
   describe(): string {

@@ -68,6 +68,7 @@ class PagesIdentical extends Operation<boolean> {
 
   perform(task: Task): boolean {
     const [one, other] = task.argument as readonly [Page, Page];
+    for (const page of [one, other]) running.touch(page.memory, 'page contents', 'read');
     return one.contents.equals(other.contents);
   }
 

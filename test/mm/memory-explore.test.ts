@@ -259,3 +259,52 @@ test('a device write after fork never shows in the child', () => {
   expect(result).toMatchObject({ isComplete: true, problems: [] });
   expect(result.outcomes.filter((text) => text.includes('child saw a change'))).toEqual([]);
 });
+
+/** The second page was read: the zero page is mapped, and in a TLB. */
+function secondRead(machine: Machine, setting: Setting): void {
+  anonymous(machine, setting);
+  machine.runNow(setting.process.load(A + PAGE));
+}
+
+/** The file at A, private; its first page was read. */
+function fileRead(machine: Machine, { process, fd }: Setting): void {
+  machine.runNow(process.mmap(A, PAGE, { flags: MAP_PRIVATE | MAP_FIXED, fd }));
+  machine.runNow(process.load(A));
+}
+
+test('a copy on write leaves no TLB with the page that it replaced', () => {
+  const result = exploreMemory(secondRead, { store: store(A + PAGE, 2), load: load(A + PAGE) });
+  expect(result).toMatchObject({
+    isComplete: true,
+    outcomes: ['loaded 0, stored 2', 'loaded 2, stored 2'],
+    problems: [],
+  });
+});
+
+test('a page that is being copied stays until it was, whatever truncation does', () => {
+  const result = exploreMemory(fileRead, {
+    store: store(A, 2),
+    *truncate({ process, fd }) {
+      yield* process.ftruncate(fd, 0);
+    },
+  });
+  expect(result).toMatchObject({
+    isComplete: true,
+    outcomes: ['SIGBUS', 'stored 2'],
+    problems: [],
+  });
+});
+
+test('who finds a page gone has no translation to it, though another one took it out', () => {
+  const result = exploreMemory(anonymous, {
+    *dontneed({ process }) {
+      yield* process.madvise(A, PAGE, MADV_DONTNEED);
+    },
+    *both({ process, seen }) {
+      yield* process.load(A);
+      yield* process.madvise(A, PAGE, MADV_DONTNEED);
+      seen.push(`afterwards ${yield* process.load(A)}`);
+    },
+  });
+  expect(result).toMatchObject({ isComplete: true, outcomes: ['afterwards 0'], problems: [] });
+});
