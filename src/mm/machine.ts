@@ -4,6 +4,7 @@
 import { Kernel, NO_FAULTS, type KernelOptions } from '../kernel/kernel.ts';
 import { load, type ModuleType } from '../kernel/module.ts';
 import { mmHooks } from '../mm-types/mm-struct.ts';
+import { notifierDetectors } from '../mmu-notifier/detector/index.ts';
 import { mmuNotifierMmDestroy } from '../mmu-notifier/release.ts';
 import { setBehaviour, type Behaviour } from './behaviour.ts';
 import { exitMmap } from './exit.ts';
@@ -38,7 +39,14 @@ export interface MachineOptions extends KernelOptions {
  * options nothing fails and nothing is watched, as direct mode wants it.
  */
 export function bootMachine(options: Partial<MachineOptions> = {}): Machine {
-  const machine = new Machine({ budget: NO_FAULTS, watches: [], tracer: null, ...options });
+  const { watches = [] } = options;
+  const machine = new Machine({
+    budget: NO_FAULTS,
+    tracer: null,
+    ...options,
+    // Who is watched at all is held to the invariants of the notifiers, too.
+    watches: watches.length === 0 ? [] : [...watches, notifierDetectors(watches)],
+  });
   if (options.behaviour !== undefined) setBehaviour(machine, options.behaviour);
   // Made now: what they are numbered must not depend on who needs them first.
   frames(machine);

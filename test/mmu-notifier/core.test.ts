@@ -276,7 +276,8 @@ test('notifiers are called newest first, and an error does not end the walk', ()
       },
     ];
   });
-  expect(findings).toEqual([]);
+  // Up to v5.11 the one whose start succeeded gets no end (c2655835fd8c).
+  expect(findings.map(({ kind, invariant }) => [kind, invariant])).toEqual([['invariant', 'I7']]);
   expect(log.slice(0, 2)).toEqual(['second start 400000-401000', 'first start 400000-401000']);
   expect(machine.log).toEqual([
     'invalidate_range_start callback failed with -EAGAIN in a non-blockable context',

@@ -1,0 +1,66 @@
+/**
+ * What the kernel's own detectors find where an invariant of the core is broken, by its consequence: the
+ * finding is theirs, and says which invariant it breaks.
+ *
+ *   use after free   of a notifier, by who walks the list or is in a callback     I1
+ *                    of a page, through a translation                             I8a
+ *   sleeping         in a callback                                                I9
+ *   deadlock         on the notifiers' SRCU domain                                I11
+ *   unloaded code    of a callback                                                I12
+ */
+import type { Report } from '../../kernel/finding.ts';
+import type { Breach } from '../../kernel/watch.ts';
+import { notifierSrcu } from '../mmu-notifier.ts';
+import { breachOf, type Invariant } from './invariant.ts';
+import type { Ledger, Rule } from './ledger.ts';
+
+const WALK = /^__mmu_notifier_|^mn_/;
+
+export class Consequence implements Rule {
+  private readonly ledger: Ledger;
+
+  constructor(ledger: Ledger) {
+    this.ledger = ledger;
+  }
+
+  classify(report: Report): Breach | null {
+    const invariant = this.invariantOf(report);
+    return invariant === null ? null : breachOf(invariant);
+  }
+
+  private invariantOf(report: Report): Invariant | null {
+    switch (report.kind) {
+      case 'use-after-free':
+        if (report.memory?.name === 'page') return 'I8a';
+        return this.isNotifier(report) && this.isTold() ? 'I1' : null;
+      case 'sleeping-in-atomic':
+        return this.isInCallback() ? 'I9' : null;
+      case 'unloaded-code':
+        return this.isInCallback() ? 'I12' : null;
+      case 'deadlock':
+        return report.object.split(', ').includes(notifierSrcu().path) ? 'I11' : null;
+      case 'lock-order':
+        return report.locking?.resources.includes(notifierSrcu().path) === true ? 'I11' : null;
+      default:
+        return null;
+    }
+  }
+
+  /** Whether the memory is that of a notifier, or of what embeds one. */
+  private isNotifier({ memory }: Report): boolean {
+    for (const { notifier } of this.ledger.records.values()) {
+      if (notifier.memory === memory) return true;
+    }
+    return false;
+  }
+
+  /** Whether the current task walks the list, or is in what that has called. */
+  private isTold(): boolean {
+    const { currentTask } = this.ledger.kernel;
+    return this.isInCallback() || currentTask.frames.some(({ callee }) => WALK.test(callee.name));
+  }
+
+  private isInCallback(): boolean {
+    return this.ledger.callbackOf(this.ledger.kernel.currentTask) !== null;
+  }
+}
