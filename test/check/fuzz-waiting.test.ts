@@ -3,13 +3,13 @@
  * counted and interrupted.
  */
 import { test } from 'vitest';
-import { WAITING_SETS } from '../util/fuzz/generate.ts';
+import { WAITING } from '../util/fuzz/generate.ts';
 import { fuzzBoth } from '../util/fuzz/session.ts';
 
 test(
   'no trace is missed or executed twice where tasks sleep, are woken and interrupted',
   { timeout: 900_000 },
   () => {
-    fuzzBoth('test/check/fuzz-waiting.test.ts', WAITING_SETS);
+    fuzzBoth('test/check/fuzz-waiting.test.ts', WAITING);
   },
 );

@@ -116,12 +116,21 @@ export function enumerate(program: FuzzProgram, countMax: number): Enumeration |
   return { interleavings, traces, hasWaiting, deadlocks };
 }
 
+/** An explorer that can say more of what it did. */
+export interface Watched extends Explorer {
+  /** True if it was not always known what a step would touch. */
+  readonly hasVaried: boolean;
+  /** How often nothing that was planned could be taken. */
+  readonly impossibleCount: number;
+}
+
 export interface Exploration {
-  readonly explorer: Explorer;
   /** What is wrong, or null. */
   readonly fault: string | null;
   readonly executions: number;
   readonly blocked: number;
+  /** True if it was always known what a step would touch. */
+  readonly isForeseen: boolean;
 }
 
 /** Explores the program and compares with what there is by definition. */
@@ -175,7 +184,11 @@ export function explore(
   for (const [key, end] of all.traces) {
     if (!seen.has(key)) blame(`never executed: ${key}, ${end} (of ${all.traces.size} traces)`);
   }
-  return { explorer, fault, executions, blocked };
+  const { hasVaried, impossibleCount = 0 } = explorer as Partial<Watched>;
+  const isForeseen = hasVaried === false;
+  if (isForeseen && blocked > 0) blame(`abandoned without need: ${blocked} runs`);
+  if (isForeseen && impossibleCount > 0) blame(`planned what cannot be taken`);
+  return { fault, executions, blocked, isForeseen };
 }
 
 /** What is wrong with the program, or null; also null if it is no program or too large. */

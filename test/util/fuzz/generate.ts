@@ -31,8 +31,16 @@ const ORDER_COUNT_MAX_WITH_LOCKS = 1200;
 const IF_DEPTH_MAX = 3;
 const TASK_COUNTS = [2, 2, 3, 3, 3, 4, 4] as const;
 
-/** Sets of objects that programs share. Few objects make many conflicts. */
-export const OBJECT_SETS: readonly (readonly Kind[])[] = [
+/** Programs of one sort. */
+export interface Family {
+  /** Sets of objects that programs share. Few objects make many conflicts. */
+  readonly sets: readonly (readonly Kind[])[];
+  /** How many tasks of a hundred are not there from the beginning. */
+  readonly startPercent: number;
+  readonly taskCounts: readonly number[];
+}
+
+const LOCKING_SETS: readonly (readonly Kind[])[] = [
   [FIELD, FIELD],
   [FIELD, COUNTER],
   [MUTEX, FIELD],
@@ -53,8 +61,7 @@ export const OBJECT_SETS: readonly (readonly Kind[])[] = [
   [RISING, RISING],
 ];
 
-/** The same of what is woken, counted and interrupted. */
-export const WAITING_SETS: readonly (readonly Kind[])[] = [
+const WAITING_SETS: readonly (readonly Kind[])[] = [
   [FAIR_RWSEM, FIELD],
   [FAIR_RWSEM, FAIR_RWSEM],
   [FAIR_RWSEM, MUTEX, COUNTER],
@@ -77,6 +84,17 @@ export const WAITING_SETS: readonly (readonly Kind[])[] = [
   [SPINLOCK_IRQ, COMPLETION, REFCOUNT],
 ];
 
+/** Locks, fields and counters. */
+export const LOCKING: Family = { sets: LOCKING_SETS, startPercent: 12, taskCounts: TASK_COUNTS };
+/** What is waited for, counted and interrupted. */
+export const WAITING: Family = { sets: WAITING_SETS, startPercent: 25, taskCounts: TASK_COUNTS };
+/** Tasks that start each other. */
+export const STARTING: Family = {
+  sets: [[FIELD], [FIELD, FIELD], [FIELD, COUNTER]],
+  startPercent: 70,
+  taskCounts: [4, 5, 5],
+};
+
 /** Kinds that are there because of interrupt handlers. */
 const INTERRUPTED: ReadonlySet<Kind> = new Set([IRQ, SPINLOCK_IRQ]);
 /** Kinds whose use shuts out other tasks of a CPU. */
@@ -91,14 +109,16 @@ interface Held {
 class Generator {
   private readonly random: RandomGenerator;
   private readonly objects: readonly Kind[];
+  private readonly family: Family;
   private readonly hasHandlers: boolean;
   private readonly isVisible: boolean;
   /** The objects that loops which try again are about. */
   private readonly repeatable: readonly number[];
 
-  constructor(seed: number, sets: readonly (readonly Kind[])[]) {
+  constructor(seed: number, family: Family) {
+    this.family = family;
     this.random = xoroshiro128plus(scrambled(seed));
-    this.objects = this.pick(sets);
+    this.objects = this.pick(family.sets);
     this.hasHandlers = this.objects.some((kind) => INTERRUPTED.has(kind));
     // A handler gives its CPU back with its last step, whether or not plain code is one of its own.
     this.isVisible = !this.hasHandlers && this.objects.includes(FIELD) && this.isLucky(20);
@@ -111,7 +131,7 @@ class Generator {
     const tasks = this.lengths().map((length) => this.block(length, 0, []));
     // A few tasks are not there from the beginning: another one starts them.
     for (let task = 1; task < tasks.length && !this.hasHandlers; task += 1) {
-      if (!this.isLucky(12)) continue;
+      if (!this.isLucky(this.family.startPercent)) continue;
       const starter = tasks[this.from(0, task - 1)] as Statement[];
       starter.splice(this.from(0, starter.length), 0, { kind: 'start', task });
     }
@@ -137,7 +157,7 @@ class Generator {
 
   /** How many steps each task may take. */
   private lengths(): number[] {
-    const taskCount = this.pick(TASK_COUNTS);
+    const taskCount = this.pick(this.family.taskCounts);
     const lengths = Array.from({ length: taskCount }, () => this.from(1, 2));
     const hasLocks = this.objects.some((kind) => kind.acquisitions.length > 0);
     const orderCountMax = hasLocks ? ORDER_COUNT_MAX_WITH_LOCKS : ORDER_COUNT_MAX;
@@ -297,11 +317,7 @@ function scrambled(seed: number): number {
   return bits ^ (bits >>> 16);
 }
 
-/**
- * The program that `seed` names.
- *
- * @param sets the sets of objects of which its own is one.
- */
-export function generateProgram(seed: number, sets = OBJECT_SETS): FuzzProgram {
-  return new Generator(seed, sets).program();
+/** The program of the family that `seed` names. */
+export function generateProgram(seed: number, family = LOCKING): FuzzProgram {
+  return new Generator(seed, family).program();
 }

@@ -8,6 +8,8 @@
  * Nothing here keeps clocks or last accesses: whether two steps depend is asked of each pair.
  */
 
+import { Misuse } from './kind/kind.ts';
+
 /** What a step touches: three sets of aspects, as bit masks. */
 export interface Touched {
   readonly reads: number;
@@ -376,7 +378,9 @@ export class Machine {
       this.signalsLeft -= 1;
       this.signalled |= 1 << task;
     }
-    this.preempt[task] = (this.preempt[task] as number) + (effect.preempt ?? 0);
+    const preempt = (this.preempt[task] as number) + (effect.preempt ?? 0);
+    if (preempt < 0) throw new Misuse('preemption is turned on more often than off');
+    this.preempt[task] = preempt;
     if (effect.irqsOff === true) this.irqsOff |= 1 << task;
     if (effect.irqsOff === false) this.irqsOff &= ~(1 << task);
     if (effect.isMisuse === true) this.find(task, FOUND.counter);

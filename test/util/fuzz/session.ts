@@ -6,8 +6,7 @@
 import { expect } from 'vitest';
 import type { Node } from '../../../src/check/search-node.ts';
 import { SourceDpor } from '../../../src/check/source-dpor.ts';
-import type { Kind } from './kind/kind.ts';
-import { showProgram } from './program.ts';
+import type { Family } from './generate.ts';
 import { fuzz, showFailure, showReport } from './run.ts';
 import { WatchedDpor } from './watched.ts';
 
@@ -38,26 +37,11 @@ class WatchedSource extends SourceDpor {
  *
  * @param file the test file, for the line that repeats a failure.
  */
-export function fuzzBoth(file: string, sets: readonly (readonly Kind[])[]): { helpless: number } {
+export function fuzzBoth(file: string, family: Family): { helpless: number } {
   process.stdout.write(`fuzz: seed ${seed}, ${count} programs\n`);
-  let foreseen = 0;
-  let wasteful = '';
-  const report = fuzz({
-    seed,
-    count,
-    explorers: [WatchedDpor, WatchedSource],
-    sets,
-    onExplored({ program, seed: number, explorer, exploration }) {
-      if (!(explorer instanceof WatchedDpor) || explorer.hasVaried) return;
-      foreseen += 1;
-      if (exploration.blocked === 0 || wasteful !== '') return;
-      wasteful = `seed ${number}: ${exploration.blocked} abandoned\n${showProgram(program)}`;
-    },
-  });
+  const report = fuzz({ seed, count, explorers: [WatchedDpor, WatchedSource], family });
   process.stdout.write(`fuzz: ${showReport(report).replaceAll('\n', '\nfuzz: ')}\n`);
-  process.stdout.write(`fuzz: none abandoned in ${foreseen} programs of which all is known\n`);
   expect(report.failure === null ? '' : showFailure(report.failure, file)).toBe('');
   expect(report.executions).toEqual([report.traces, report.traces]);
-  expect(wasteful).toBe('');
   return { helpless: helplessCount };
 }

@@ -1,15 +1,21 @@
-/** An explorer that says whether what its programs do could be foreseen. */
+/** An explorer that says whether it was always known what a step would touch, and whether it planned well. */
 import { OptimalDpor } from '../../../src/check/optimal-dpor.ts';
 import { TraceOrder, type Step } from '../../../src/check/trace-order.ts';
+import type { OptimalNode } from '../../../src/check/optimal-node.ts';
 import type { Task } from '../../../src/kernel/task.ts';
 
-class WatchedOrder extends TraceOrder {
-  /** True once a step was taken or waited for of which nobody knows what it would touch elsewhere. */
+/**
+ * Notes whether a step was taken or waited for of which nobody knows what it would touch elsewhere, or
+ * how a step that others can come before would turn out.
+ */
+export class WatchedOrder extends TraceOrder {
   hasVaried = false;
 
   override take(task: Task, outcome: number): Step {
+    const arity = task.pending?.arity(task) ?? 1;
     const step = super.take(task, outcome);
-    this.hasVaried ||= step.varies || step.isPlain;
+    const mayTurnOut = arity > 1 && step.footprint.length > 0;
+    this.hasVaried ||= step.varies || step.isPlain || mayTurnOut;
     return step;
   }
 
@@ -21,13 +27,18 @@ class WatchedOrder extends TraceOrder {
 }
 
 export class WatchedDpor extends OptimalDpor {
-  declare protected readonly order: WatchedOrder;
+  impossibleCount = 0;
 
   protected override makeOrder(pauses: boolean): TraceOrder {
     return new WatchedOrder(pauses);
   }
 
+  protected override planOther(node: OptimalNode): boolean {
+    this.impossibleCount += 1;
+    return super.planOther(node);
+  }
+
   get hasVaried(): boolean {
-    return this.order.hasVaried;
+    return !(this.order instanceof WatchedOrder) || this.order.hasVaried;
   }
 }
