@@ -6,6 +6,7 @@
  */
 import type { AnyScenario, Scenario } from '../check/scenario.ts';
 import type { Machine } from '../mm/machine.ts';
+import { CORE_SCENARIOS } from './core/index.ts';
 import { findProgram, PROGRAMS } from './program/index.ts';
 import { kfdUnregister } from './series/kfd-unregister.ts';
 
@@ -20,7 +21,7 @@ function hidden<S>(scenario: Scenario<Machine, S>): AnyScenario {
 }
 
 /** The scenarios that are no acceptance programs. */
-export const DRIVER_SCENARIOS: readonly AnyScenario[] = [hidden(kfdUnregister)];
+export const DRIVER_SCENARIOS: readonly AnyScenario[] = [hidden(kfdUnregister), ...CORE_SCENARIOS];
 
 function listedPrograms(): AnyScenario[] {
   return PROGRAMS.flatMap((family) =>
