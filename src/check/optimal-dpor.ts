@@ -302,6 +302,11 @@ export class OptimalDpor {
       if (node.tree.some((known) => known.task === name && known.outcome === outcome)) continue;
       const branch = node.tree.length === 0 ? node.ownBranch : new Branch(name, outcome);
       if (branch === node.ownBranch) branch.reuse(name, outcome);
+      if (arity > 1) {
+        // However it turns out, it touches the same; plans are compared with it before it is taken.
+        branch.footprint = this.order.pendingFootprint(task);
+        branch.isGuess = false;
+      }
       node.tree.push(branch);
     }
   }

@@ -212,6 +212,11 @@ export class TraceOrder {
     return (this.steps[at] as Step).varying[task] ?? null;
   }
 
+  /** What the task's next step touches. */
+  pendingFootprint(task: Task): readonly Access[] {
+    return keep(this.footprintOf(task));
+  }
+
   /** What the task's next step touches; valid until the next call. */
   protected footprintOf(task: Task): Access[] {
     clearList(this.footprint);
@@ -255,7 +260,7 @@ export class TraceOrder {
       }
       if (isOrderedByAnother) continue;
       const group = this.withHolds(one, step, row, past);
-      if (group !== null) step.races = [...step.races, group];
+      if (group !== null) step.races = step.races === NO_RACES ? [group] : [...step.races, group];
     }
   }
 
