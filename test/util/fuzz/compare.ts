@@ -185,7 +185,8 @@ export function explore(
     if (!seen.has(key)) blame(`never executed: ${key}, ${end} (of ${all.traces.size} traces)`);
   }
   const { hasVaried, impossibleCount = 0 } = explorer as Partial<Watched>;
-  const isForeseen = hasVaried === false;
+  // A handler that spins for ever on what the interrupted task holds still costs a run now and then.
+  const isForeseen = hasVaried === false && program.handlers === 0;
   if (isForeseen && blocked > 0) blame(`abandoned without need: ${blocked} runs`);
   if (isForeseen && impossibleCount > 0) blame(`planned what cannot be taken`);
   return { fault, executions, blocked, isForeseen };
