@@ -113,6 +113,19 @@ export { auditMemory, staleTranslations, type Inventory } from './mm/audit.ts';
 export { staleTranslation } from './mm/detector/stale-translation.ts';
 export * from './mmu-notifier/invalidate-range.ts';
 export * from './mmu-notifier/young.ts';
+export {
+  mmuIntervalCheckRetry,
+  MmuIntervalNotifier,
+  mmuIntervalNotifierInsert,
+  mmuIntervalNotifierInsertLocked,
+  mmuIntervalNotifierRemove,
+  mmuIntervalReadBegin,
+  mmuIntervalReadRetry,
+  mmuIntervalSetSeq,
+  type Interval,
+  type MmuIntervalNotifierOps,
+} from './mmu-notifier/interval.ts';
+export * from './mmu-notifier/behaviour.ts';
 
 // ---- checking ------------------------------------------------------------------------------------
 export { defineScenario } from './catalogue/define-scenario.ts';

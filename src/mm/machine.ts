@@ -6,6 +6,7 @@ import { load, type ModuleType } from '../kernel/module.ts';
 import { mmHooks } from '../mm-types/mm-struct.ts';
 import { notifierDetectors } from '../mmu-notifier/detector/index.ts';
 import { mmuNotifierMmDestroy } from '../mmu-notifier/release.ts';
+import { setNotifierBehaviour, type NotifierBehaviour } from '../mmu-notifier/behaviour.ts';
 import { setBehaviour, type Behaviour } from './behaviour.ts';
 import { exitMmap } from './exit.ts';
 import { frames } from './frames.ts';
@@ -32,6 +33,8 @@ export class Machine extends Kernel {
 export interface MachineOptions extends KernelOptions {
   /** Where the mm is to differ from 6.18's. */
   readonly behaviour?: Partial<Behaviour>;
+  /** Where the notifier core is to differ from the series'. */
+  readonly notifiers?: Partial<NotifierBehaviour>;
 }
 
 /**
@@ -48,6 +51,7 @@ export function bootMachine(options: Partial<MachineOptions> = {}): Machine {
     watches: watches.length === 0 ? [] : [...watches, notifierDetectors(watches)],
   });
   if (options.behaviour !== undefined) setBehaviour(machine, options.behaviour);
+  if (options.notifiers !== undefined) setNotifierBehaviour(machine, options.notifiers);
   // Made now: what they are numbered must not depend on who needs them first.
   frames(machine);
   swapDevice(machine);

@@ -16,7 +16,7 @@ import { hlistAddHeadRcu, hlistDelInitRcu } from '../kernel/hlist.ts';
 import { downWrite, upWrite } from '../kernel/rwsem.ts';
 import { kfree, kzalloc } from '../kernel/slab.ts';
 import { spinLock, spinUnlock } from '../kernel/spinlock.ts';
-import { callSrcu, type RcuHead } from '../kernel/srcu.ts';
+import { callSrcu, srcuBarrier, type RcuHead } from '../kernel/srcu.ts';
 import { mmdrop, mmgrab, type MmStruct } from '../mm-types/mm-struct.ts';
 import { mmDropAllLocks, mmTakeAllLocks } from '../mm-types/mm-take-all-locks.ts';
 import { MmuNotifierMm, mmuNotifierMmOf, notifierSrcu, type MmuNotifier } from './mmu-notifier.ts';
@@ -103,3 +103,17 @@ export const mmuNotifierCallSrcu = fn(function* mmuNotifierCallSrcu(
 ) {
   yield* callSrcu(notifierSrcu(), rcu, func);
 });
+
+/**
+ * `mmu_notifier_synchronize` as it was from v3.17 on (b972216e27d1), until it was removed as unused: waits until all
+ * callbacks that were queued by then have run, whatever CPU queued them. Not for read sections that are open. The
+ * name came back with patch 3, with the weaker meaning of {@link mmuNotifierSynchronize}. Sleeps.
+ *
+ * @kernel mmu_notifier_synchronize
+ */
+export const mmuNotifierSynchronizeV317 = fn(
+  function* mmuNotifierSynchronizeV317() {
+    yield* srcuBarrier(notifierSrcu());
+  },
+  { name: 'mmu_notifier_synchronize' },
+);

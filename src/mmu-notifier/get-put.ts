@@ -131,7 +131,7 @@ export const mmuNotifierPut = fn(function* mmuNotifierPut(mn: MmuNotifier) {
 /**
  * Waits until the ops of notifiers that were put are no longer called. For module exit. It waits for
  * a grace period, not for the callbacks queued on other CPUs: a free_notifier may still be pending
- * there. Sleeps.
+ * there. Sleeps. {@link mmuNotifierSynchronizeV317} waits for those, too.
  *
  * @kernel mmu_notifier_synchronize
  */

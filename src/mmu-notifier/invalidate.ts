@@ -1,23 +1,30 @@
 /**
  * Invalidation: telling every notifier of an mm that a range is about to change, and that it has.
  *
- * The caller holds mmap_sem or a reverse-map lock of the mm from start to end, so no notifier is
- * added in between; one may leave, and then has a start without an end. Sections nest and overlap.
+ * The caller holds mmap_sem or a reverse-map lock of the mm from start to end, so no notifier is added to the
+ * list in between; one may leave, and then has a start without an end. Sections nest and overlap: a driver counts.
+ *
+ * A range that is not blockable may be refused by a callback. Then the caller changes nothing and says no end;
+ * whether those that had not refused are told one all the same differs, see behaviour.ts.
  */
 import { EAGAIN, errnoName } from '../base/errno.ts';
 import { mightSleep, warnOn } from '../kernel/assertion.ts';
 import { fn } from '../kernel/call.ts';
 import { prInfo } from '../kernel/choose.ts';
-import { hlistFirstRcu, hlistNextRcu } from '../kernel/hlist.ts';
-import { LockMap, lockMapAcquire, lockMapRelease } from '../kernel/lock-map.ts';
+import { hlistEmptyLockless, hlistFirstRcu, hlistNextRcu } from '../kernel/hlist.ts';
+import { lockMapAcquire, lockMapRelease } from '../kernel/lock-map.ts';
+import type { Body } from '../kernel/operation.ts';
 import { nonBlockEnd, nonBlockStart } from '../kernel/preempt.ts';
-import { current } from '../kernel/running.ts';
+import { current, running } from '../kernel/running.ts';
 import { srcuReadLock, srcuReadUnlock } from '../kernel/srcu.ts';
 import { containerOf } from '../kernel/struct.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
+import { notifierBehaviourOf } from './behaviour.ts';
+import { mnItreeInvalidate, mnItreeInvEnd } from './interval-invalidate.ts';
 import {
   MmuNotifier,
   mmHasNotifiers,
+  MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP,
   MMU_NOTIFIER_RANGE_BLOCKABLE,
   mmuNotifierMmOf,
   mmuNotifierRangeBlockable,
@@ -26,17 +33,6 @@ import {
   type MmuNotifierOps,
   type MmuNotifierRange,
 } from './mmu-notifier.ts';
-
-/**
- * Held around every call of invalidate_range_start, and primed by registration as something that
- * reclaim takes: so a callback that allocates with GFP_KERNEL is found, and a lock that callbacks take
- * with an allocation under it elsewhere, though neither reclaim nor a notifier is there.
- *
- * @kernel __mmu_notifier_invalidate_range_start_map
- */
-export const MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP = new LockMap(
-  'mmu_notifier_invalidate_range_start',
-);
 
 type RangeStart = NonNullable<MmuNotifierOps['invalidateRangeStart']>;
 
@@ -54,30 +50,82 @@ const callStart = fn(
           `${isBlockable ? '' : 'non-'}blockable context`,
       );
       warnOn(isBlockable || error !== -EAGAIN, 'blockable || ret != -EAGAIN');
+      // Told an end although its start has failed, it could not know that there is nothing to undo.
+      const hasEnd = mn.ops!.invalidateRangeEnd !== undefined;
+      if (notifierBehaviourOf(running).pairsNonBlockable)
+        warnOn(hasEnd, 'ops->invalidate_range_end');
     }
     return error;
   },
   { name: '__mmu_notifier_invalidate_range_start' },
 );
 
+/** v5.5 on leave out a list without a notifier. */
+function* isListSkipped(notifiers: MmuNotifierMm): Body<boolean> {
+  if (!notifierBehaviourOf(running).skipsEmptyList) return false;
+  return yield* hlistEmptyLockless(notifiers.list);
+}
+
 /** The walk goes on after an error, and returns the last one. */
+function* mnHlistInvalidateRangeStart(
+  notifiers: MmuNotifierMm,
+  range: MmuNotifierRange,
+): Body<number> {
+  const index = yield* srcuReadLock(notifierSrcu());
+  let result = 0;
+  let node = yield* hlistFirstRcu(notifiers.list);
+  while (node !== null) {
+    const mn = containerOf(node, MmuNotifier, 'hlist');
+    const start = mn.ops!.invalidateRangeStart;
+    if (start !== undefined) {
+      const error = yield* callStart(mn, start, range);
+      if (error !== 0) result = error;
+    }
+    node = yield* hlistNextRcu(node);
+  }
+  // The caller will not say the end; those whose start succeeded have counted it.
+  if (result !== 0 && notifierBehaviourOf(running).pairsNonBlockable) {
+    yield* mnHlistInvalidateEnd(notifiers, range, true);
+  }
+  yield* srcuReadUnlock(notifierSrcu(), index);
+  return result;
+}
+
+/** Calls every end, in a section of the caller. */
+function* mnHlistInvalidateEnd(
+  notifiers: MmuNotifierMm,
+  range: MmuNotifierRange,
+  isOnlyEnd: boolean,
+): Body<void> {
+  let node = yield* hlistFirstRcu(notifiers.list);
+  while (node !== null) {
+    const mn = containerOf(node, MmuNotifier, 'hlist');
+    const { invalidateRange, invalidateRangeEnd } = mn.ops!;
+    if (!isOnlyEnd && invalidateRange !== undefined) {
+      yield* invalidateRange(mn, range.mm, range.start, range.end);
+    }
+    if (invalidateRangeEnd !== undefined) yield* invalidateRangeEnd(mn, range);
+    node = yield* hlistNextRcu(node);
+  }
+}
+
+/** Interval notifiers first, then the list: drivers that have both rely on it. */
 const invalidateRangeStartSlow = fn(
   function* invalidateRangeStartSlow(range: MmuNotifierRange) {
     const notifiers = mmuNotifierMmOf(range.mm) as MmuNotifierMm;
-    const index = yield* srcuReadLock(notifierSrcu());
-    let result = 0;
-    let node = yield* hlistFirstRcu(notifiers.list);
-    while (node !== null) {
-      const mn = containerOf(node, MmuNotifier, 'hlist');
-      const start = mn.ops!.invalidateRangeStart;
-      if (start !== undefined) {
-        const error = yield* callStart(mn, start, range);
-        if (error !== 0) result = error;
-      }
-      node = yield* hlistNextRcu(node);
+    const { hasItree } = notifiers;
+    if (hasItree) {
+      const error = yield* mnItreeInvalidate(notifiers, range);
+      // One must not wait; the range is not active, and nobody on the list was told.
+      if (error !== 0) return error;
     }
-    yield* srcuReadUnlock(notifierSrcu(), index);
-    return result;
+    if (yield* isListSkipped(notifiers)) return 0;
+    const error = yield* mnHlistInvalidateRangeStart(notifiers, range);
+    // Otherwise the range stays active for ever: the caller says no end.
+    if (error !== 0 && hasItree && notifierBehaviourOf(running).undoesIntervals) {
+      yield* mnItreeInvEnd(notifiers);
+    }
+    return error;
   },
   { name: '__mmu_notifier_invalidate_range_start' },
 );
@@ -85,18 +133,14 @@ const invalidateRangeStartSlow = fn(
 const invalidateRangeEndSlow = fn(
   function* invalidateRangeEndSlow(range: MmuNotifierRange, isOnlyEnd: boolean) {
     const notifiers = mmuNotifierMmOf(range.mm) as MmuNotifierMm;
-    const index = yield* srcuReadLock(notifierSrcu());
-    let node = yield* hlistFirstRcu(notifiers.list);
-    while (node !== null) {
-      const mn = containerOf(node, MmuNotifier, 'hlist');
-      const { invalidateRange, invalidateRangeEnd } = mn.ops!;
-      if (!isOnlyEnd && invalidateRange !== undefined) {
-        yield* invalidateRange(mn, range.mm, range.start, range.end);
-      }
-      if (invalidateRangeEnd !== undefined) yield* invalidateRangeEnd(mn, range);
-      node = yield* hlistNextRcu(node);
+    lockMapAcquire(MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP);
+    if (notifiers.hasItree) yield* mnItreeInvEnd(notifiers);
+    if (!(yield* isListSkipped(notifiers))) {
+      const index = yield* srcuReadLock(notifierSrcu());
+      yield* mnHlistInvalidateEnd(notifiers, range, isOnlyEnd);
+      yield* srcuReadUnlock(notifierSrcu(), index);
     }
-    yield* srcuReadUnlock(notifierSrcu(), index);
+    lockMapRelease(MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP);
   },
   { name: '__mmu_notifier_invalidate_range_end' },
 );

@@ -1,5 +1,5 @@
 /**
- * The structures of the notifier core, as of v5.4.
+ * The structures of the notifier core: those of v5.4, and what interval notifiers (v5.5) add to them.
  *
  * A *secondary MMU* (a device or a hypervisor with page tables of its own) embeds a `mmu_notifier` in
  * its per-mm object and puts it on the mm's list; the mm then calls its `ops` around every change of
@@ -17,13 +17,17 @@
 import type { KernelCallable } from '../kernel/call.ts';
 import type { ErrPtr } from '../kernel/err-ptr.ts';
 import { hlistHead, hlistNode } from '../kernel/hlist.ts';
+import { intervalTreeRoot } from '../kernel/interval-tree.ts';
 import { perKernel } from '../kernel/kernel.ts';
+import { LockMap } from '../kernel/lock-map.ts';
 import { running } from '../kernel/running.ts';
 import { allocateStatic } from '../kernel/slab.ts';
 import { spinlock } from '../kernel/spinlock.ts';
 import { rcuHead, srcuStruct, type SrcuStruct } from '../kernel/srcu.ts';
 import { ptr, struct, type InstanceOf } from '../kernel/struct.ts';
+import { waitQueueHead } from '../kernel/wait.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
+import { VM_READ } from '../mm-types/vm-flags.ts';
 import type { VmArea } from '../mm-types/vma.ts';
 
 /** Why a range is invalidated. */
@@ -32,12 +36,21 @@ export const MMU_NOTIFY_CLEAR = 'MMU_NOTIFY_CLEAR';
 export const MMU_NOTIFY_PROTECTION_VMA = 'MMU_NOTIFY_PROTECTION_VMA';
 export const MMU_NOTIFY_PROTECTION_PAGE = 'MMU_NOTIFY_PROTECTION_PAGE';
 export const MMU_NOTIFY_SOFT_DIRTY = 'MMU_NOTIFY_SOFT_DIRTY';
+/** The mm ends. Interval notifiers only, from exit_mmap (v5.5). */
+export const MMU_NOTIFY_RELEASE = 'MMU_NOTIFY_RELEASE';
+/** Pages move between the CPU and the device that `owner` says (v5.9). */
+export const MMU_NOTIFY_MIGRATE = 'MMU_NOTIFY_MIGRATE';
+/** The device that `owner` says gets a page for itself (v5.14). */
+export const MMU_NOTIFY_EXCLUSIVE = 'MMU_NOTIFY_EXCLUSIVE';
 export type MmuNotifierEvent =
   | typeof MMU_NOTIFY_UNMAP
   | typeof MMU_NOTIFY_CLEAR
   | typeof MMU_NOTIFY_PROTECTION_VMA
   | typeof MMU_NOTIFY_PROTECTION_PAGE
-  | typeof MMU_NOTIFY_SOFT_DIRTY;
+  | typeof MMU_NOTIFY_SOFT_DIRTY
+  | typeof MMU_NOTIFY_RELEASE
+  | typeof MMU_NOTIFY_MIGRATE
+  | typeof MMU_NOTIFY_EXCLUSIVE;
 
 /** Callbacks may sleep. */
 export const MMU_NOTIFIER_RANGE_BLOCKABLE = 1;
@@ -51,11 +64,24 @@ export interface MmuNotifierRange {
   readonly end: number;
   readonly event: MmuNotifierEvent;
   flags: number;
+  /** With MMU_NOTIFY_MIGRATE and MMU_NOTIFY_EXCLUSIVE: on whose behalf, so that it can ignore them. */
+  readonly owner?: unknown;
 }
 
 /** `mmu_notifier_range_blockable(range)`. */
 export function mmuNotifierRangeBlockable(range: MmuNotifierRange): boolean {
   return (range.flags & MMU_NOTIFIER_RANGE_BLOCKABLE) !== 0;
+}
+
+/**
+ * `mmu_notifier_range_update_to_read_only(range)`: whether all that changes is that writing is not allowed any
+ * more, so that a translation may stay if it is made read-only. The caller's context is that of the callback.
+ *
+ * @kernel mmu_notifier_range_update_to_read_only
+ */
+export function mmuNotifierRangeUpdateToReadOnly(range: MmuNotifierRange): boolean {
+  if (range.vma === null || range.event !== MMU_NOTIFY_PROTECTION_VMA) return false;
+  return (range.vma.vmFlags & VM_READ) !== 0;
 }
 
 /**
@@ -119,10 +145,33 @@ export type MmuNotifier = InstanceOf<typeof MmuNotifier>;
 /** Later called notifier_subscriptions. Made by the first registration, freed with the mm_struct. */
 export const MmuNotifierMm = struct('mmu_notifier_mm', {
   list: hlistHead(),
-  /** Serialises the list and every notifier's `users`. */
+  /** Serialises the list, every notifier's `users`, and all that follows. */
   lock: spinlock(),
+  /** Whether an interval notifier was ever inserted. Set with all locks of the mm held, never cleared. */
+  hasItree: false,
+  /** The interval notifiers. Does not change while `invalidateSeq` is odd. */
+  itree: intervalTreeRoot(),
+  /** Odd from the first start that hit the tree until no range is active any more; see interval.ts. */
+  invalidateSeq: 2,
+  /** Ranges between start and end. */
+  activeInvalidateRanges: 0,
+  /** Who waits for `invalidateSeq` to go on. */
+  wq: waitQueueHead(),
+  /** Interval notifiers that come or go while the tree must not change. */
+  deferredList: hlistHead(),
 });
 export type MmuNotifierMm = InstanceOf<typeof MmuNotifierMm>;
+
+/**
+ * Held around every call of start and end, and primed by registration as something that reclaim takes: so a
+ * callback that allocates with GFP_KERNEL is found, and a lock that callbacks take with an allocation under it
+ * elsewhere, though neither reclaim nor a notifier is there. Touched by who waits for callbacks to return.
+ *
+ * @kernel __mmu_notifier_invalidate_range_start_map
+ */
+export const MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP = new LockMap(
+  'mmu_notifier_invalidate_range_start',
+);
 
 const Globals = struct('mmu_notifier', { srcu: srcuStruct() });
 const globals = perKernel((kernel) => allocateStatic(kernel, Globals));

@@ -5,7 +5,8 @@
  * `mm_take_all_locks` is taken, so no invalidation of this mm is in progress: nobody sees an end
  * without its start. The `mmu_notifier_mm` is allocated before those locks are taken, because an
  * allocation may enter reclaim, and reclaim takes them; deciding early whether it is needed is safe,
- * because whoever stores the pointer holds mmap_sem for write.
+ * because whoever stores the pointer holds mmap_sem for write. v5.4 stores it plainly; the store-release is v5.5's,
+ * for the insertion of interval notifiers, which reads it without a lock.
  *
  * Unregistration against exit. Both call release and both unlink; either may come first:
  *
@@ -24,6 +25,7 @@ import { EINTR, ENOMEM } from '../base/errno.ts';
 import { bugOn } from '../kernel/assertion.ts';
 import { atomicRead } from '../kernel/atomic.ts';
 import { fn } from '../kernel/call.ts';
+import { dataRaceWrite, smpStoreRelease } from '../kernel/field.ts';
 import { GFP_KERNEL } from '../kernel/gfp.ts';
 import { hlistAddHeadRcu, hlistDelInitRcu, hlistUnhashedLockless } from '../kernel/hlist.ts';
 import {
@@ -33,14 +35,20 @@ import {
   lockMapRelease,
 } from '../kernel/lock-map.ts';
 import { lockdepAssertHeldWrite } from '../kernel/lockdep.ts';
+import type { Body } from '../kernel/operation.ts';
 import { downWrite, upWrite } from '../kernel/rwsem.ts';
 import { kfree, kzalloc } from '../kernel/slab.ts';
 import { spinLock, spinUnlock } from '../kernel/spinlock.ts';
 import { srcuReadLock, srcuReadUnlock, synchronizeSrcu } from '../kernel/srcu.ts';
 import { mmdrop, mmgrab, type MmStruct } from '../mm-types/mm-struct.ts';
 import { mmDropAllLocks, mmTakeAllLocks } from '../mm-types/mm-take-all-locks.ts';
-import { MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP } from './invalidate.ts';
-import { MmuNotifierMm, mmuNotifierMmOf, notifierSrcu, type MmuNotifier } from './mmu-notifier.ts';
+import {
+  MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP,
+  MmuNotifierMm,
+  mmuNotifierMmOf,
+  notifierSrcu,
+  type MmuNotifier,
+} from './mmu-notifier.ts';
 
 /** Teaches lockdep that reclaim calls invalidate_range_start. */
 function primeLockdep(): void {
@@ -50,20 +58,31 @@ function primeLockdep(): void {
   fsReclaimRelease(GFP_KERNEL);
 }
 
+/** Puts `mn` on the list. All locks of the mm are held. */
+function* addToList(mn: MmuNotifier, mm: MmStruct, notifiers: MmuNotifierMm): Body<void> {
+  // Pairs with the mmdrop in unregister or in the SRCU callback of put.
+  yield* mmgrab(mm);
+  yield* spinLock(notifiers.lock);
+  yield* hlistAddHeadRcu(mn.hlist, notifiers.list);
+  yield* spinUnlock(notifiers.lock);
+}
+
 /**
- * Registers `mn` (its `ops` are set) on `mm`. The caller holds mmap_sem for write and keeps mm_users
- * above zero throughout. Returns 0 and holds a pin on mm_count; or -ENOMEM, or -EINTR when a signal
- * came, with nothing changed. May sleep.
+ * Registers `mn` (its `ops` are set) on `mm`; or, with NULL, makes the mm ready for interval notifiers. The caller
+ * holds mmap_sem for write and keeps mm_users above zero throughout. Returns 0 and, for a notifier, holds a pin on
+ * mm_count; or -ENOMEM, or -EINTR when a signal came, with nothing changed. May sleep.
  *
  * @kernel __mmu_notifier_register
  */
 export const mmuNotifierRegisterLocked = fn(
-  function* mmuNotifierRegisterLocked(mn: MmuNotifier, mm: MmStruct) {
+  function* mmuNotifierRegisterLocked(mn: MmuNotifier | null, mm: MmStruct) {
     lockdepAssertHeldWrite(mm.mmapSem);
     primeLockdep();
     bugOn((yield* atomicRead(mm.mmUsers)) <= 0, 'atomic_read(&mm->mm_users) <= 0');
-    mn.mm = mm;
-    mn.users = 1;
+    if (mn !== null) {
+      mn.mm = mm;
+      mn.users = 1;
+    }
     let fresh: MmuNotifierMm | null = null;
     if (mmuNotifierMmOf(mm) === null) {
       fresh = yield* kzalloc(MmuNotifierMm, GFP_KERNEL);
@@ -73,13 +92,11 @@ export const mmuNotifierRegisterLocked = fn(
       yield* kfree(fresh);
       return -EINTR;
     }
-    // Pairs with the mmdrop in unregister or in the SRCU callback of put.
-    yield* mmgrab(mm);
-    if (fresh !== null) mm.mmuNotifierMm = fresh;
+    // Holders of any of the locks read it plainly; who inserts an interval notifier holds none.
+    if (fresh !== null) yield* smpStoreRelease(mm, 'mmuNotifierMm', fresh);
     const notifiers = mmuNotifierMmOf(mm) as MmuNotifierMm;
-    yield* spinLock(notifiers.lock);
-    yield* hlistAddHeadRcu(mn.hlist, notifiers.list);
-    yield* spinUnlock(notifiers.lock);
+    if (mn !== null) yield* addToList(mn, mm, notifiers);
+    else if (!notifiers.hasItree) yield* dataRaceWrite(notifiers, 'hasItree', true);
     yield* mmDropAllLocks(mm);
     bugOn((yield* atomicRead(mm.mmUsers)) <= 0, 'atomic_read(&mm->mm_users) <= 0');
     return 0;
@@ -92,7 +109,10 @@ export const mmuNotifierRegisterLocked = fn(
  *
  * @kernel mmu_notifier_register
  */
-export const mmuNotifierRegister = fn(function* mmuNotifierRegister(mn: MmuNotifier, mm: MmStruct) {
+export const mmuNotifierRegister = fn(function* mmuNotifierRegister(
+  mn: MmuNotifier | null,
+  mm: MmStruct,
+) {
   yield* downWrite(mm.mmapSem);
   const error = yield* mmuNotifierRegisterLocked(mn, mm);
   yield* upWrite(mm.mmapSem);

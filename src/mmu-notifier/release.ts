@@ -6,15 +6,20 @@ import { fn } from '../kernel/call.ts';
 import {
   hlistDelInitRcu,
   hlistEmpty,
+  hlistEmptyLockless,
   hlistFirst,
   hlistFirstRcu,
   hlistNextRcu,
 } from '../kernel/hlist.ts';
+import type { Body } from '../kernel/operation.ts';
+import { running } from '../kernel/running.ts';
 import { kfree } from '../kernel/slab.ts';
 import { spinLock, spinUnlock } from '../kernel/spinlock.ts';
 import { srcuReadLock, srcuReadUnlock, synchronizeSrcu } from '../kernel/srcu.ts';
 import { containerOf } from '../kernel/struct.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
+import { notifierBehaviourOf } from './behaviour.ts';
+import { mnItreeRelease } from './interval-invalidate.ts';
 import {
   mmHasNotifiers,
   MmuNotifier,
@@ -23,36 +28,45 @@ import {
   type MmuNotifierMm,
 } from './mmu-notifier.ts';
 
+/** Calls release of every notifier on the list, unlinks them, and waits for their callbacks. */
+function* mnHlistRelease(notifiers: MmuNotifierMm, mm: MmStruct): Body<void> {
+  // The section keeps every notifier on the list alive, should its owner unregister it meanwhile.
+  const index = yield* srcuReadLock(notifierSrcu());
+  let node = yield* hlistFirstRcu(notifiers.list);
+  while (node !== null) {
+    const mn = containerOf(node, MmuNotifier, 'hlist');
+    const release = mn.ops!.release;
+    if (release !== undefined) yield* release(mn, mm);
+    node = yield* hlistNextRcu(node);
+  }
+  yield* spinLock(notifiers.lock);
+  for (let first = hlistFirst(notifiers.list); first !== null; first = hlistFirst(notifiers.list)) {
+    yield* hlistDelInitRcu(first);
+  }
+  yield* spinUnlock(notifiers.lock);
+  yield* srcuReadUnlock(notifierSrcu(), index);
+  yield* synchronizeSrcu(notifierSrcu());
+}
+
 /**
  * First act of exit_mmap, with mm_users at zero: calls release of every notifier, unlinks them, and
  * waits until no callback is running, a release that a concurrent unregister is in included. Only
  * then may pages be freed. Sleeps.
+ *
+ * Interval notifiers are told that everything goes, and stay where they are.
+ *
+ * From v5.5 on a list without a notifier is left out, and with it the wait: who was put a moment ago may still be
+ * in a callback. That is legal because whoever puts has dropped all translations before.
  *
  * @kernel __mmu_notifier_release
  */
 const releaseSlow = fn(
   function* releaseSlow(mm: MmStruct) {
     const notifiers = mmuNotifierMmOf(mm) as MmuNotifierMm;
-    // The section keeps every notifier on the list alive, should its owner unregister it meanwhile.
-    const index = yield* srcuReadLock(notifierSrcu());
-    let node = yield* hlistFirstRcu(notifiers.list);
-    while (node !== null) {
-      const mn = containerOf(node, MmuNotifier, 'hlist');
-      const release = mn.ops!.release;
-      if (release !== undefined) yield* release(mn, mm);
-      node = yield* hlistNextRcu(node);
-    }
-    yield* spinLock(notifiers.lock);
-    for (
-      let first = hlistFirst(notifiers.list);
-      first !== null;
-      first = hlistFirst(notifiers.list)
-    ) {
-      yield* hlistDelInitRcu(first);
-    }
-    yield* spinUnlock(notifiers.lock);
-    yield* srcuReadUnlock(notifierSrcu(), index);
-    yield* synchronizeSrcu(notifierSrcu());
+    if (notifiers.hasItree) yield* mnItreeRelease(notifiers, mm);
+    const isSkipped =
+      notifierBehaviourOf(running).skipsEmptyList && (yield* hlistEmptyLockless(notifiers.list));
+    if (!isSkipped) yield* mnHlistRelease(notifiers, mm);
   },
   { name: '__mmu_notifier_release' },
 );
