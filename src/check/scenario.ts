@@ -10,7 +10,7 @@ import { interruptBody } from '../kernel/interrupt.ts';
 import { Oops } from '../kernel/oops.ts';
 import type { Body } from '../kernel/operation.ts';
 import { setRunning } from '../kernel/running.ts';
-import type { Task, TaskKind } from '../kernel/task.ts';
+import type { TaskKind } from '../kernel/task.ts';
 import type { Tracer, Watch } from '../kernel/watch.ts';
 import type { Program } from './program.ts';
 
@@ -99,6 +99,7 @@ export type AnyScenario = Scenario<Kernel, unknown>;
 export function programOf<K extends Kernel, S>(scenario: Scenario<K, S>, variant: string): Program {
   const budget: Budget = { ...NO_FAULTS, ...scenario.faults };
   const tasks = Object.entries(scenario.tasks);
+  const twins = scenario.interchangeable === undefined ? null : twinsOf(scenario.interchangeable);
   let state: S;
   // The kernel whose set-up came to its end: an oops in it leaves nothing to run tasks on.
   let ready: Kernel | null = null;
@@ -116,21 +117,12 @@ export function programOf<K extends Kernel, S>(scenario: Scenario<K, S>, variant
       if (ready === null) return kernel;
       kernel.roots.push(state);
       const before = setRunning(kernel);
-      const started = new Map<string, Task>();
       for (const [name, task] of tasks) {
-        const body = (): Body<unknown> => task.run(state, variant);
-        const isInterrupt = task.kind === 'interrupt';
-        const made = kernel.spawn(name, task.kind ?? 'thread', task.cpu ?? null, () =>
-          isInterrupt ? interruptBody(body) : body(),
-        );
-        if (scenario.interchangeable !== undefined) started.set(name, made);
-      }
-      for (const group of scenario.interchangeable ?? []) {
-        for (const [at, name] of group.entries()) {
-          const task = started.get(name);
-          if (at > 0 && task !== undefined)
-            task.twin = started.get(group[at - 1] as string) ?? null;
-        }
+        const run = (): Body<unknown> => task.run(state, variant);
+        const body = task.kind === 'interrupt' ? (): Body<unknown> => interruptBody(run) : run;
+        const made = kernel.spawn(name, task.kind ?? 'thread', task.cpu ?? null, body);
+        const twin = twins?.get(name);
+        if (twin !== undefined) made.twin = kernel.tasks.find((one) => one.name === twin) ?? null;
       }
       setRunning(before);
       return kernel;
@@ -143,6 +135,17 @@ export function programOf<K extends Kernel, S>(scenario: Scenario<K, S>, variant
       });
     },
   };
+}
+
+/** For each interchangeable task the one that begins before it. */
+function twinsOf(groups: readonly (readonly string[])[]): Map<string, string> {
+  const twins = new Map<string, string>();
+  for (const group of groups) {
+    for (let at = 1; at < group.length; at += 1) {
+      twins.set(group[at] as string, group[at - 1] as string);
+    }
+  }
+  return twins;
 }
 
 /**

@@ -13,6 +13,11 @@ import type { Task } from './task.ts';
 /** Numbers from here on are CPUs of one task each, which asked for none. */
 export const OWN_CPU_FIRST = 1000;
 
+// Most CPUs have one task and never shut anybody out: lists are made when they are needed.
+const NOBODY: readonly Task[] = [];
+const NEVER: readonly PastHold[] = [];
+const NO_STEPS: readonly number[] = [];
+
 export class Cpu {
   readonly id: number;
   /**
@@ -22,7 +27,7 @@ export class Cpu {
    */
   readonly variable: number;
   /** Who shuts out the others, innermost last. */
-  readonly holders: Task[] = [];
+  holders: readonly Task[] = NOBODY;
   /** Tasks and interrupt handlers that were ever put on it. */
   contextCount = 0;
   /** The step at which the last exclusion ended, or -1. */
@@ -30,10 +35,10 @@ export class Cpu {
   /** The step at which that exclusion began, or -1. */
   lastReleaseSince = -1;
   /** All exclusions that are over, from the step that began each to the one that ended it. */
-  readonly pastExclusions: PastHold[] = [];
+  pastExclusions: readonly PastHold[] = NEVER;
   /** All times, now over, in which interrupts were off or a handler was running. */
-  readonly pastIrqsOff: PastHold[] = [];
-  private readonly acquireSteps: number[] = [];
+  pastIrqsOff: readonly PastHold[] = NEVER;
+  private acquireSteps: readonly number[] = NO_STEPS;
   /** The step at which interrupts were last turned on, or -1. */
   lastIrqsOn = -1;
   /** The step at which they had been turned off then, or -1. The same for handlers: entry and end. */
@@ -84,16 +89,22 @@ export class Cpu {
   }
 
   acquire(task: Task): void {
-    this.holders.push(task);
-    this.acquireSteps.push(task.lastStep);
+    this.holders = [...this.holders, task];
+    this.acquireSteps = [...this.acquireSteps, task.lastStep];
   }
 
   release(task: Task, step: number): void {
     const at = this.holders.lastIndexOf(task);
     if (at < 0) return;
-    this.holders.splice(at, 1);
-    this.lastReleaseSince = this.acquireSteps.splice(at, 1)[0] ?? -1;
+    this.lastReleaseSince = this.acquireSteps[at] as number;
+    this.holders = this.holders.toSpliced(at, 1);
+    this.acquireSteps = this.acquireSteps.toSpliced(at, 1);
     this.lastRelease = step;
-    if (step >= 0) this.pastExclusions.push([this.lastReleaseSince, step]);
+    if (step >= 0) this.pastExclusions = [...this.pastExclusions, [this.lastReleaseSince, step]];
+  }
+
+  /** Notes a time, now over, in which interrupts were off or a handler was running. */
+  irqsWereOff(since: number, end: number): void {
+    if (end >= 0) this.pastIrqsOff = [...this.pastIrqsOff, [since, end]];
   }
 }

@@ -15,7 +15,6 @@
  */
 import { DIRECT_STEPS_MAX } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
-import { OWN_CPU_FIRST } from './cpu.ts';
 import { IDLE } from './idle.ts';
 import { ARENA_BASE } from './kernel-state.ts';
 import type { Kernel } from './kernel.ts';
@@ -137,7 +136,6 @@ function dropDone(machine: Kernel): void {
     const last = tasks.at(-1);
     if (last === undefined || !last.isDone) return;
     tasks.pop();
-    if (last.cpu.id >= OWN_CPU_FIRST) machine.cpus.delete(last.cpu.id);
   }
 }
 

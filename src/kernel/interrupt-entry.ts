@@ -64,7 +64,7 @@ export class InterruptReturn extends Operation<void> {
     const { cpu } = task;
     cpu.lastIrqsOn = running.now;
     cpu.lastIrqsOnSince = cpu.acquiredAt;
-    if (running.now >= 0) cpu.pastIrqsOff.push([cpu.acquiredAt, running.now]);
+    cpu.irqsWereOff(cpu.acquiredAt, running.now);
   }
 
   describe(): string {

@@ -125,7 +125,8 @@ export abstract class KernelState {
         parent: null,
         spawnedAt: -1,
       },
-      { start: ARENA_BASE, depth: 0 },
+      ARENA_BASE,
+      0,
     );
     this.setupTask = this.currentTask;
     for (const watch of this.watches) watch.onStart?.(this.kernel);

@@ -13,7 +13,7 @@ import { assert } from '../base/assert.ts';
 import { TASK_COUNT_MAX } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
 import type { KernelFunction } from './call.ts';
-import { Cpu } from './cpu.ts';
+import { Cpu, OWN_CPU_FIRST } from './cpu.ts';
 import { IDLE } from './idle.ts';
 import { Engine } from './engine.ts';
 import { ARENA_BASE, isInterruptEntry } from './kernel-state.ts';
@@ -165,16 +165,17 @@ export class Kernel extends Engine {
       {
         name,
         kind,
-        cpu: this.cpu(cpu ?? this.nextOwnCpu++),
+        cpu: cpu === null ? this.newOwnCpu() : this.cpu(cpu),
         parent,
         spawnedAt: parent === null ? -1 : this.now,
       },
       this.arenaFor(parent),
+      parent === null ? 0 : parent.arenaDepth + 1,
     );
     task.cpu.contextCount += 1;
     this.tasks.push(task);
     for (const watch of this.watches) watch.onSpawn?.(this, task);
-    const callee: KernelFunction = { name, body: () => body(), text: null };
+    const callee: KernelFunction = { name, body, text: null };
     const spawner = this.currentTask;
     const before = setRunning(this);
     this.currentTask = task;
@@ -230,14 +231,23 @@ export class Kernel extends Engine {
     return this.setupTask;
   }
 
-  /** CPU number `id`, made on first use. */
+  /** CPU number `id`, made on first use; the CPU of a task that has one of its own is there already. */
   cpu(id: number): Cpu {
     let cpu = this.cpus.get(id);
+    if (cpu === undefined && id >= OWN_CPU_FIRST) {
+      cpu = this.tasks.find((task) => task.cpu.id === id)?.cpu;
+    }
     if (cpu === undefined) {
       cpu = new Cpu(id, this.reserveVariables(2));
       this.cpus.set(id, cpu);
     }
     return cpu;
+  }
+
+  private newOwnCpu(): Cpu {
+    const id = this.nextOwnCpu;
+    this.nextOwnCpu += 1;
+    return new Cpu(id, this.reserveVariables(2));
   }
 
   /**
@@ -248,12 +258,13 @@ export class Kernel extends Engine {
     task.isDone = true;
   }
 
-  private arenaFor(parent: Task | null): { start: number; depth: number } {
-    const depth = parent === null ? 0 : parent.arenaDepth + 1;
-    const stride = ARENA_STRIDES[depth] ?? 2 ** 12;
+  /** Where the arena of the next task begins. */
+  private arenaFor(parent: Task | null): number {
     // Arena 0 of depth 0 belongs to set-up.
-    const position = parent === null ? this.tasks.length + 1 : ++parent.childCount;
-    return { start: (parent === null ? ARENA_BASE : parent.arenaStart) + position * stride, depth };
+    if (parent === null) return ARENA_BASE + (this.tasks.length + 1) * ARENA_STRIDES[0];
+    parent.childCount += 1;
+    const stride = ARENA_STRIDES[parent.arenaDepth + 1] ?? 2 ** 12;
+    return parent.arenaStart + parent.childCount * stride;
   }
 }
 

@@ -75,7 +75,7 @@ export function irqsRestore(task: Task, flags: number): void {
   if (task.kind !== 'interrupt') {
     task.cpu.lastIrqsOn = running.now;
     task.cpu.lastIrqsOnSince = task.cpu.irqsOffAt;
-    if (running.now >= 0) task.cpu.pastIrqsOff.push([task.cpu.irqsOffAt, running.now]);
+    task.cpu.irqsWereOff(task.cpu.irqsOffAt, running.now);
   }
   if (!isAlone(task)) releaseCpu(task);
   if (task.heldLocks.length > 0) running.irqsOnWithLocks(task);

@@ -58,6 +58,14 @@ export interface AtomicOrigin {
 /** A read section of RCU or of an srcu_struct; grace-period.ts knows more of it. */
 export type ReadSection = HeldLock;
 
+/** An empty list with room for a few, so that the first push takes no memory for more. */
+function smallStack<T>(): T[] {
+  const list = [null, null] as unknown as T[];
+  list.pop();
+  list.pop();
+  return list;
+}
+
 export class Task {
   /** Its position in the execution's list of tasks; equal schedules give equal indexes. */
   readonly index: number;
@@ -67,7 +75,7 @@ export class Task {
   readonly cpu: Cpu;
   readonly parent: Task | null;
 
-  readonly frames: Frame[] = [];
+  readonly frames: Frame[] = smallStack();
   /** The operation that it has yielded and that has not happened, or null when it has ended. */
   pending: Operation<unknown> | null = null;
   /** The argument that the pending operation was made with. */
@@ -101,7 +109,7 @@ export class Task {
   hasSignal = false;
   /** What turned preemption or interrupts off, or entered a non-blockable section; the outermost. */
   atomicOrigin: AtomicOrigin | null = null;
-  readonly heldLocks: HeldLock[] = [];
+  readonly heldLocks: HeldLock[] = smallStack();
   /** What it holds that is no lock but is waited for like one; see lock-map.ts. */
   readonly lockMaps: HeldLock[] = [];
   /** RCU and SRCU read sections that it is in. */
@@ -126,7 +134,8 @@ export class Task {
       readonly parent: Task | null;
       readonly spawnedAt: number;
     },
-    arena: { readonly start: number; readonly depth: number },
+    arenaStart: number,
+    arenaDepth: number,
   ) {
     this.index = index;
     this.name = identity.name;
@@ -134,8 +143,8 @@ export class Task {
     this.cpu = identity.cpu;
     this.parent = identity.parent;
     this.spawnedAt = identity.spawnedAt;
-    this.arenaStart = arena.start;
-    this.arenaDepth = arena.depth;
+    this.arenaStart = arenaStart;
+    this.arenaDepth = arenaDepth;
   }
 
   /** The innermost kernel function, or the task's own name. */
