@@ -9,6 +9,9 @@ import type { Machine } from '../mm/machine.ts';
 import { CORE_SCENARIOS } from './core/index.ts';
 import { findProgram, PROGRAMS } from './program/index.ts';
 import { kfdUnregister } from './series/kfd-unregister.ts';
+import { lastPut } from './series/last-put.ts';
+import { lockedRegister } from './series/locked-register.ts';
+import { speculativeAllocation } from './series/speculative-allocation.ts';
 
 /** Programs with more traces than this are made on demand and are not part of `check --all`. */
 const LISTED_TRACE_COUNT_MAX = 600;
@@ -21,7 +24,13 @@ function hidden<S>(scenario: Scenario<Machine, S>): AnyScenario {
 }
 
 /** The scenarios that are no acceptance programs. */
-export const DRIVER_SCENARIOS: readonly AnyScenario[] = [hidden(kfdUnregister), ...CORE_SCENARIOS];
+export const DRIVER_SCENARIOS: readonly AnyScenario[] = [
+  hidden(kfdUnregister),
+  hidden(lockedRegister),
+  hidden(speculativeAllocation),
+  hidden(lastPut),
+  ...CORE_SCENARIOS,
+];
 
 function listedPrograms(): AnyScenario[] {
   return PROGRAMS.flatMap((family) =>

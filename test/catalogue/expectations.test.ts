@@ -1,9 +1,9 @@
-/** Every scenario of the core does what it says, in every variant, and all of it is explored. */
+/** Every scenario that is no acceptance program does what it says, in every variant, and all of it is explored. */
 import { describe, expect, test } from 'vitest';
-import { CORE_SCENARIOS } from '../../src/catalogue/core/index.ts';
+import { DRIVER_SCENARIOS } from '../../src/catalogue/index.ts';
 import { checkVariant } from '../../src/check/check-variant.ts';
 
-for (const scenario of CORE_SCENARIOS) {
+for (const scenario of DRIVER_SCENARIOS) {
   describe(scenario.name, () => {
     for (const variant of Object.keys(scenario.variants)) {
       test(`${variant} is what it is expected to be`, () => {
