@@ -5,12 +5,13 @@
  *   use after free   of a notifier, by who walks the list or is in a callback     I1
  *                    of a page, through a translation                             I8a
  *   sleeping         in a callback                                                I9
- *   deadlock         on the notifiers' SRCU domain                                I11
+ *   deadlock         on the notifiers' SRCU domain, or of a callback with itself    I11
  *   unloaded code    of a callback                                                I12
  */
 import type { Report } from '../../kernel/finding.ts';
 import type { Breach } from '../../kernel/watch.ts';
 import { notifierSrcu } from '../mmu-notifier.ts';
+import { WAITERS } from './interval-state.ts';
 import { breachOf, type Invariant } from './invariant.ts';
 import type { Ledger, Rule } from './ledger.ts';
 
@@ -38,12 +39,23 @@ export class Consequence implements Rule {
       case 'unloaded-code':
         return this.isInCallback() ? 'I12' : null;
       case 'deadlock':
-        return report.object.split(', ').includes(notifierSrcu().path) ? 'I11' : null;
+        return this.isDeadlocked(report) ? 'I11' : null;
       case 'lock-order':
         return report.locking?.resources.includes(notifierSrcu().path) === true ? 'I11' : null;
       default:
         return null;
     }
+  }
+
+  /** Whether somebody waits for the readers, or a callback for the end of its own invalidation. */
+  private isDeadlocked({ object }: Report): boolean {
+    if (object.split(', ').includes(notifierSrcu().path)) return true;
+    return this.ledger.kernel.tasks.some(
+      (task) =>
+        !task.isDone &&
+        this.ledger.callbackOf(task) !== null &&
+        task.frames.some(({ callee }) => WAITERS.has(callee.name)),
+    );
   }
 
   /** Whether the memory is that of a notifier, or of what embeds one. */

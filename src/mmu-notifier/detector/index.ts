@@ -3,6 +3,7 @@ import type { Watch } from '../../kernel/watch.ts';
 import { CallbackLifetime } from './callback-lifetime.ts';
 import { Consequence } from './consequence.ts';
 import { FreeNotifier } from './free-notifier.ts';
+import { IntervalState } from './interval-state.ts';
 import { Ledger } from './ledger.ts';
 import { OnePerOps } from './one-per-ops.ts';
 import { RegistrationInTime } from './registration-in-time.ts';
@@ -17,6 +18,7 @@ import { UsersAndList } from './users-and-list.ts';
 export function notifierDetectors(watches: readonly Watch[]): Watch {
   const order = watches.find(({ knownOrder }) => knownOrder !== undefined)?.knownOrder ?? null;
   return new Ledger(order, (ledger) => [
+    new Consequence(ledger),
     new CallbackLifetime(ledger),
     new FreeNotifier(ledger),
     new UsersAndList(ledger),
@@ -24,6 +26,6 @@ export function notifierDetectors(watches: readonly Watch[]): Watch {
     new RegistrationInTime(ledger),
     new ReleaseBeforePages(ledger),
     new StartAndEnd(ledger),
-    new Consequence(ledger),
+    new IntervalState(ledger),
   ]);
 }

@@ -1,13 +1,14 @@
 /**
  * I6: exit_mmap frees no page before the release of every notifier has returned, whoever called it.
  *
- * A release that a concurrent unregister called counts if it happens before exit goes on, or if the notifier
- * was on the list until it had returned: then exit has either waited for it or come later.
+ * Release may run twice at once, for exit and for an unregister; the one may return early because of the other, so
+ * both must have returned, and not by chance: that must happen before exit goes on. One that only unregister has
+ * called may also have left the notifier on the list until it returned: then exit came later.
  */
 import type { StructObject } from '../../kernel/struct.ts';
 import { reportBroken } from './invariant.ts';
 import { argumentOf, callerName, type CoreCall, type Ledger, type Rule } from './ledger.ts';
-import { isBefore, type NotifierRecord } from './record.ts';
+import { isBefore, type CallbackRun, type NotifierRecord } from './record.ts';
 
 export class ReleaseBeforePages implements Rule {
   private readonly ledger: Ledger;
@@ -42,11 +43,14 @@ export class ReleaseBeforePages implements Rule {
     // The one who put it last has dropped all translations before.
     if (record.kind === 'get' && record.users === 0) return;
     const runs = record.runs.filter(({ op }) => op === 'release');
-    const isDone = runs.some(
-      ({ end, wasListed }) => end !== null && (wasListed || isBefore(kernel, order, end)),
-    );
+    const isOver = (run: CallbackRun): boolean =>
+      run.end !== null && isBefore(kernel, order, run.end);
+    const isOwn = runs.some(({ task }) => task === kernel.currentTask);
+    const isDone = isOwn
+      ? runs.every((run) => isOver(run))
+      : runs.some((run) => isOver(run) || run.wasListed);
     if (isDone) return;
-    const [run] = runs;
+    const run = runs.find((one) => !isOver(one));
     const callback = record.ops?.release?.callee.name ?? 'release';
     reportBroken(kernel, 'I6', {
       object: record.object,

@@ -13,6 +13,8 @@ import { rawField, type NotifierRecord } from './record.ts';
 /** Release of all notifiers of an mm, in the versions of the core. */
 const RELEASE = /^(?:__)?mmu_notifier_release$/;
 
+const UINT_MAX = 2 ** 32 - 1;
+
 export class UsersAndList implements Rule {
   private readonly ledger: Ledger;
   private readonly released = new Set<StructObject>();
@@ -33,6 +35,15 @@ export class UsersAndList implements Rule {
     }
   }
 
+  onReturn({ name, args }: CoreCall, value: unknown): void {
+    // Later it may be too late: who puts too often may put what is about to be freed.
+    if (name !== 'mmu_notifier_put' && name !== 'mmu_notifier_get_locked') return;
+    for (const item of [args[0], value]) {
+      const record = this.ledger.records.get(item as StructObject);
+      if (record !== undefined) this.checkCount(record, name);
+    }
+  }
+
   onListLocked(notifiers: MmuNotifierMm): void {
     for (const record of this.ledger.records.values()) {
       if (record.mm === null || rawField(record.mm, 'mmuNotifierMm') !== notifiers) continue;
@@ -46,6 +57,19 @@ export class UsersAndList implements Rule {
 
   classify({ kind, object }: Report): Breach | null {
     return kind === 'warn' && object === '!mn->users' ? breachOf('I3') : null;
+  }
+
+  private checkCount(record: NotifierRecord, place: string): void {
+    const { users, kind } = record;
+    if (kind !== 'get' || (users >= 0 && users <= UINT_MAX) || this.reported.has(record)) return;
+    this.reported.add(record);
+    reportBroken(this.ledger.kernel, 'I3', {
+      object: record.object,
+      message: `the users of a ${record.object} wrap: ${users}, after ${place}`,
+      memory: record.notifier.memory,
+      place,
+      otherPlace: 'wraps',
+    });
   }
 
   private check(record: NotifierRecord, isGlobal: boolean): void {
