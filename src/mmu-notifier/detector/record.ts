@@ -106,12 +106,12 @@ export class NotifierRecord {
     return rawField(this.notifier, 'users') as number;
   }
 
-  /** Whether it is on the list of its mm. Only for those that are not interval notifiers. */
+  /** Whether it is on the list of its mm, which an interval notifier never is. */
   get isListed(): boolean {
     const { hlist } = this.notifier as unknown as {
-      readonly hlist: { readonly isHashed: boolean };
+      readonly hlist?: { readonly isHashed: boolean };
     };
-    return this.isLive && hlist.isHashed;
+    return this.isLive && hlist?.isHashed === true;
   }
 
   /** A new registration: what was known of an earlier life counts no more. */
