@@ -14,7 +14,8 @@
  *
  * Clocks, footprints and races are kept for each depth; a new execution repeats the shared prefix without
  * touching them, and only the races of what is new are looked at. (But all of them where a step turned out
- * otherwise: nothing else asks for what did not depend on it.) What is planned is bounded by depth and
+ * otherwise, and those of steps that may touch something else: nothing else asks for what did not depend on
+ * them.) What is planned is bounded by depth and
  * tasks: beyond that, only its first step is remembered.
  */
 import { STEP_COUNT_MAX_DEFAULT } from '../base/limits.ts';
@@ -330,8 +331,10 @@ export class OptimalDpor {
   /** Plans the other order of each race. */
   private processRaces(): void {
     this.reserveBudget();
-    for (let at = this.firstToLookAt(); at < this.depth; at += 1) {
+    const first = this.firstToLookAt();
+    for (let at = 0; at < this.depth; at += 1) {
       const step = this.order.steps[at] as Step;
+      if (at < first && !this.mustLookAgain(step)) continue;
       for (const group of step.races) this.plan(group, step, at);
     }
     this.processBlockedTasks();
@@ -342,6 +345,14 @@ export class OptimalDpor {
   /** The first step of whose races one may be new. */
   protected firstToLookAt(): number {
     return this.hasChoice ? 0 : this.fresh;
+  }
+
+  /**
+   * Whether the races of a step are to be looked at in each execution. They are where the step may touch
+   * something else when it comes first: it then depends on what else there is, which may be new.
+   */
+  protected mustLookAgain(step: Step): boolean {
+    return step.varies || step.isPlain;
   }
 
   /**

@@ -209,7 +209,8 @@ export class Beginning {
     const { steps } = this.order;
     if ((this.first[racing.task] ?? -1) >= 0) return null;
     const there = this.order.varyingFootprint(early, racing.task);
-    if (there === null) return null;
+    // What waits for something to happen touches nothing until it has.
+    if (there === null || there.length === 0) return null;
     for (const index of this.steps) {
       if (doConflict(there, (steps[index] as Step).footprint)) return null;
     }
