@@ -6,6 +6,7 @@
  * two of them.
  */
 export const ULONG_BITS = 48;
+/** The greatest word of the model: 48 bits. */
 export const ULONG_MAX = 2 ** ULONG_BITS - 1;
 
 const MODULUS = 2 ** ULONG_BITS;

@@ -28,8 +28,10 @@ export const ERROR_CODES = {
   MN501: 'a recording is refused',
 } as const;
 
+/** `MN101`, …: docs/errors.md explains each. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
+/** What was given to mmulab is wrong: its `code` says what, and its message where. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
   readonly code: ErrorCode;

@@ -37,6 +37,7 @@ import {
 import type { Execution, ExploreResult } from './source-dpor.ts';
 import { isAsExpected, isCovered, verdictOf } from './verdict.ts';
 
+/** What {@link checkVariant} may be told. */
 export interface CheckOptions extends BoundWishes {
   /** Stop at the first violation. */
   readonly bail?: boolean;
@@ -55,6 +56,7 @@ export interface CheckOptions extends BoundWishes {
   readonly boundReached?: (progress: Progress) => Bound | null;
 }
 
+/** How far a search has come. */
 export interface Progress extends ExploreProgress {
   readonly violations: number;
 }

@@ -5,6 +5,7 @@ import type { Schedule } from './program.ts';
 import type { SamplerName } from './sampler/sampler.ts';
 import type { Expectation, Verdict } from './scenario.ts';
 
+/** A rule that some execution breaks, and the shortest schedule found that shows it. */
 export interface Violation {
   readonly kind: FindingKind;
   readonly object: string;
@@ -76,6 +77,7 @@ export interface SamplingFigures {
   readonly stepCountMax: number;
 }
 
+/** What was found out about a variant. */
 export interface VariantResult {
   readonly scenario: string;
   readonly variant: string;

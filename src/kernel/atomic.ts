@@ -12,6 +12,7 @@ import { access, COMMUTE, made, Operation, READ, WRITE, type Access } from './op
 import { running } from './running.ts';
 import type { Task } from './task.ts';
 
+/** atomic_t. A field of a struct declares one: {@link atomic}. */
 export class Atomic extends KernelObject {
   /** The present value. Model code reads it through {@link atomicRead}. */
   value: number;

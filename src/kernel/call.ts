@@ -20,6 +20,7 @@ export interface KernelFunction {
   readonly text: Text | null;
 }
 
+/** A call that was made and not run yet: `yield*` runs it, with the value of what the function returns. */
 export class Call<R> extends Yieldable<R> {
   readonly callee: KernelFunction;
   readonly args: readonly unknown[];

@@ -19,6 +19,7 @@ import { signalPending } from './signal.ts';
 import { timeoutFires } from './sleep.ts';
 import type { Task } from './task.ts';
 
+/** struct completion. A field of a struct declares one: {@link completion}. */
 export class Completion extends KernelObject {
   /** The steps of `complete` that nobody has taken yet, oldest first. */
   readonly doneSteps: number[] = [];

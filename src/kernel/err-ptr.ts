@@ -7,6 +7,7 @@ import { running } from './running.ts';
 
 const ERRNO = Symbol('errno');
 
+/** What {@link errPtr} makes. Tell it from a pointer by {@link isErr}. */
 export class ErrPtr {
   readonly [ERRNO]: number;
 

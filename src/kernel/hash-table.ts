@@ -31,6 +31,7 @@ const BITS_MAX = 10;
 const LOW_FACTOR = 0x9e37_79b1;
 const HIGH_FACTOR = 0x85eb_ca6b;
 
+/** An array of hlist heads. A field of a struct declares one: {@link hashTable}. */
 export class HashTable extends KernelObject {
   readonly bits: number;
   /** Made on first use: most stay empty, and tables are made for each execution. */

@@ -28,6 +28,7 @@ export abstract class HlistLink extends KernelObject {
   }
 }
 
+/** struct hlist_head. A field of a struct declares one: `hlistHead()`. */
 export class HlistHead extends HlistLink {
   override readonly linkName = 'first';
 
@@ -37,6 +38,7 @@ export class HlistHead extends HlistLink {
   }
 }
 
+/** struct hlist_node: an object's place in one list. A field of a struct declares one: `hlistNode()`. */
 export class HlistNode extends HlistLink {
   override readonly linkName = 'next';
   /** The raw pointer to where the pointer to this node is kept; NULL when it is on no list. */

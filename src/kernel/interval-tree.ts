@@ -21,11 +21,13 @@ class CheckedTree extends IntervalTree<IntervalTreeNode> {
   }
 }
 
+/** The root of an interval tree. A field of a struct declares one: {@link intervalTreeRoot}. */
 export class IntervalTreeRoot extends KernelObject {
   /** Raw; model code goes through the functions below. */
   readonly tree = new CheckedTree();
 }
 
+/** An object's interval and place in one tree. A field of a struct declares one: {@link intervalTreeNode}. */
 export class IntervalTreeNode extends KernelObject implements TreeNode<IntervalTreeNode> {
   /** Raw ends, for the tree; model code has `start` and `last`. */
   low = 0;

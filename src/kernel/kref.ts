@@ -19,6 +19,7 @@ import {
 import { running } from './running.ts';
 import { spinLock, spinUnlock, type Spinlock } from './spinlock.ts';
 
+/** struct kref. A field of a struct declares one: {@link kref}. */
 export class Kref extends Refcount {}
 
 /** A field of type struct kref. */

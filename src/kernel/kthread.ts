@@ -33,6 +33,7 @@ import type { Task } from './task.ts';
 /** A thread's function; what it returns is what kthread_stop returns. */
 export type ThreadFunction<D> = KernelCallable<[D], number>;
 
+/** A kernel thread, as who started it knows it. */
 export class Kthread extends KernelObject {
   name = 'kthread';
   func: ThreadFunction<never> | null = null;

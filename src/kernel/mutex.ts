@@ -36,6 +36,7 @@ import { running } from './running.ts';
 import { signalWait, untilSignal } from './signal.ts';
 import type { HeldLock, Task } from './task.ts';
 
+/** struct mutex. A field of a struct declares one: {@link mutex}. */
 export class Mutex extends KernelObject {
   owner: Task | null = null;
   /** The step at which it was last locked, or -1. */

@@ -63,7 +63,6 @@ export const DELIVERED: { done: true; value: unknown } = { done: true, value: un
 const HANDED: { done: false; value: Step } = { done: false, value: null as unknown as Step };
 
 export abstract class Yieldable<R> {
-
   [Symbol.iterator](): Iterator<Step, R, unknown> {
     return this as unknown as Iterator<Step, R, unknown>;
   }
@@ -79,6 +78,7 @@ export abstract class Yieldable<R> {
 /** A time for which something was held: the steps that began and ended it. */
 export type PastHold = readonly [since: number, end: number];
 
+/** One step of the kernel, made and not taken yet: `yield*` hands it to the engine, with its result as the value. */
 export abstract class Operation<R = void> extends Yieldable<R> {
   /** The memory that the operation touches; using it after it was freed is a finding. */
   readonly memory: Memory | null;

@@ -19,6 +19,7 @@ export const REFCOUNT_MAX = 2 ** 31 - 1;
 /** Where a misused counter stays. */
 export const REFCOUNT_SATURATED = -(2 ** 30);
 
+/** refcount_t. A field of a struct declares one: {@link refcount}. */
 export class Refcount extends KernelObject {
   /** The present count. Model code reads it through {@link refcountRead}. */
   value: number;

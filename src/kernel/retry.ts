@@ -259,6 +259,7 @@ class GiveUp extends Operation<void> {
 const WAIT_FOR_CHANGE = new WaitForChange(null);
 const GIVE_UP = new GiveUp(null);
 
+/** What {@link retry} may be told. */
 export interface RetryOptions {
   /** Rounds after which the loop is given up; {@link RETRY_COUNT_MAX} if left out. */
   readonly max?: number;

@@ -14,6 +14,7 @@ import { running } from './running.ts';
 import type { RwsemOperations } from './rwsem-operations.ts';
 import type { HeldLock, Task } from './task.ts';
 
+/** struct rw_semaphore. A field of a struct declares one: `rwsem()`. */
 export class RwSemaphore extends KernelObject {
   writer: Task | null = null;
   /** The step at which it was last taken for writing, or -1. */

@@ -38,6 +38,7 @@ import { signalMayCome, signalWait, untilSignal } from './signal.ts';
 
 export { RwSemaphore } from './rwsem-state.ts';
 
+/** What a rw semaphore may be declared with. */
 export interface RwsemOptions {
   /** Whether a writer that waits holds up readers that come after it. */
   readonly fair?: boolean;

@@ -35,6 +35,7 @@ import { irqsOff, irqsRestore, preemptCountDec, preemptCountInc } from './preemp
 import { running } from './running.ts';
 import type { HeldLock, Task } from './task.ts';
 
+/** spinlock_t. A field of a struct declares one: {@link spinlock}. */
 export class Spinlock extends KernelObject {
   owner: Task | null = null;
   /** The step at which it was last locked, or -1. */

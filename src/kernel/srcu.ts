@@ -38,6 +38,7 @@ import { running } from './running.ts';
 
 export { RcuHead, rcuHead, type RcuCallback } from './grace-period.ts';
 
+/** struct srcu_struct: one SRCU domain. A field of a struct declares one: {@link srcuStruct}. */
 export class SrcuStruct extends KernelObject {
   readonly domain: GracePeriodDomain = new GracePeriodDomain('srcu', this);
   readonly readLockOperation = new ReadLock(this.domain, 'srcu_read_lock');

@@ -33,6 +33,7 @@ export abstract class StructObject extends KernelObject {
   abstract readonly structType: StructType<Fields>;
 }
 
+/** A struct, as {@link struct} declares it; what is allocated of it is an {@link InstanceOf} it. */
 export interface StructType<F extends Fields> {
   readonly name: string;
   /** Number of variables, those of embedded structs included. */

@@ -23,6 +23,7 @@ import type { Task } from './task.ts';
 /** Gets the timer, and finds what it is embedded in by containerOf. Must not sleep. */
 export type TimerFunction = KernelCallable<[TimerList], unknown>;
 
+/** struct timer_list. A field of a struct declares one, with its function. */
 export class TimerList extends KernelObject {
   func: TimerFunction | null = null;
   /** The run that will come, or null if the timer is not armed. */

@@ -47,6 +47,7 @@ interface Waiter {
   readonly isExclusive: boolean;
 }
 
+/** wait_queue_head_t. A field of a struct declares one: {@link waitQueueHead}. */
 export class WaitQueueHead extends KernelObject {
   /** Who waits: those that are not exclusive first. */
   readonly waiters: Waiter[] = [];

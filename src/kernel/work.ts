@@ -26,6 +26,7 @@ import type { Workqueue } from './workqueue-core.ts';
 /** The function of a work item gets the item, and finds what it is embedded in by containerOf. */
 export type WorkFunction<W extends WorkStruct = WorkStruct> = KernelCallable<[W], unknown>;
 
+/** struct work_struct. A field of a struct declares one, with its function. */
 export class WorkStruct extends KernelObject {
   func: WorkFunction<never> | null;
   /** The run that is queued, or whose timer runs; null if the pending bit is clear. */
@@ -66,6 +67,7 @@ function workClass(): LockClass {
   return new LockClass({ prefix: '(work_completion)', isLock: false });
 }
 
+/** struct delayed_work: a work item with a timer before it. */
 export class DelayedWork extends WorkStruct {}
 
 /** Variables of an item, and of a delayed one. */

@@ -11,6 +11,7 @@ import { instantiate, struct } from './struct.ts';
 import type { Task } from './task.ts';
 import { insertAccess, tasksOf, type WorkRun } from './work.ts';
 
+/** struct workqueue_struct: runs work items on threads of its own. */
 export class Workqueue extends KernelObject {
   name = 'workqueue';
   isOrdered = false;

@@ -32,6 +32,7 @@ interface Slot<T> {
   release: number;
 }
 
+/** struct xarray. A field of a struct declares one: {@link xarray}. */
 export class XArray<T> extends KernelObject {
   /** In the order of indexes; raw, for detectors and tests. */
   readonly slots: Slot<T>[] = [];

@@ -9,6 +9,7 @@ import { struct, type InstanceOf } from '../kernel/struct.ts';
 import { xarray } from '../kernel/xarray.ts';
 import type { Page } from './page.ts';
 
+/** struct address_space: the pages and mappings of one file. */
 export const AddressSpace = struct('address_space', {
   /** Files that are open or mapped; the last one to go frees the inode. */
   iCount: refcount(1),

@@ -36,6 +36,7 @@ export const MMAP_MIN_ADDR = 0x1_0000;
 /** Where the heap begins; behind the program, and random, in a real process. */
 export const START_BRK = 0x5555_5555_9000;
 
+/** struct mm_struct: one address space. `mmUsers` keeps its mappings, `mmCount` the structure. */
 export const MmStruct = struct('mm_struct', {
   mmUsers: atomic(1),
   mmCount: atomic(1),

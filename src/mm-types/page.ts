@@ -85,6 +85,7 @@ function pageFlags(): FieldSpec<PageFlags> {
   return new FieldSpec(FLAG_COUNT, (at: Placement) => new PageFlags(at));
 }
 
+/** struct page: one page frame. */
 export const Page = struct('page', {
   /** One for each page-table entry, for the page cache, for each pin and for each temporary user. */
   refCount: atomic(1),

@@ -10,6 +10,7 @@ import { spinLock, spinlock, spinUnlock } from '../kernel/spinlock.ts';
 import { field, ptr, struct, type InstanceOf, type StructObject } from '../kernel/struct.ts';
 import { mmget, type MmStruct } from './mm-struct.ts';
 
+/** struct task_struct, as far as drivers hold on to it. Pinned by `getTaskStruct`. */
 export const TaskStruct = struct('task_struct', {
   /** One for the thread itself until it was reaped, one for each get_task_struct. */
   usage: refcount(1),

@@ -19,6 +19,7 @@ import { vmaNode } from './vma-tree.ts';
 export { AddressSpace } from './address-space.ts';
 export { AnonVma } from './anon-vma.ts';
 
+/** struct vm_area_struct: one mapping, [vmStart, vmEnd) in bytes. Stable under mmap_sem, held either way. */
 export const VmArea = struct('vm_area_struct', {
   vmStart: 0,
   vmEnd: 0,

@@ -17,6 +17,7 @@ import { removeVmas } from './munmap.ts';
 import { vmaUnlink } from './vma.ts';
 import { freePgtables, pgdFree, unmapVmas } from './zap.ts';
 
+/** `exit_mmap(mm)`: unmaps and frees everything. The last mmput calls it; nobody else does. Sleeps. */
 export const exitMmap = fn(function* exitMmap(mm: MmStruct) {
   // Before a page goes, every secondary MMU has let go of it; afterwards nobody is told anything.
   yield* mmuNotifierRelease(mm);

@@ -13,6 +13,10 @@ import { frames } from './frames.ts';
 import { createProcess, type Process } from './process.ts';
 import { swapDevice } from './swap.ts';
 
+/**
+ * A machine that has been booted: a kernel with an mm. `runNow(call)` runs a call at once, for set-up; `runDirect`
+ * is for machines that no checker runs.
+ */
 export class Machine extends Kernel {
   private processCount = 0;
 
@@ -30,6 +34,7 @@ export class Machine extends Kernel {
   }
 }
 
+/** What {@link bootMachine} may be told. */
 export interface MachineOptions extends KernelOptions {
   /** Where the mm is to differ from 6.18's. */
   readonly behaviour?: Partial<Behaviour>;

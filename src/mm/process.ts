@@ -62,6 +62,10 @@ export interface UserMmapOptions {
   readonly offset?: number;
 }
 
+/**
+ * A process: its system calls, which any task may make, and loads and stores of its program. Addresses, lengths and
+ * offsets are in bytes; calls return what the system call returns, -errno on failure.
+ */
 export class Process {
   /** NULL once it has exited. */
   mm: MmStruct | null;
