@@ -40,8 +40,11 @@ export interface Behaviour {
   readonly munmapDowngrades: boolean;
   /** The `change_pte` callback exists: a copy on write tells the new entry (f7842747d13d, up to v6.9). */
   readonly changePte: boolean;
-  /** `skips`: the OOM reaper leaves mms with notifiers alone (up to v4.18); `nonblock`: 93065ac753e4. */
-  readonly oomReaper: 'nonblock' | 'skips';
+  /**
+   * `silent`: the OOM reaper tells no notifier (aac453635549, up to 4d4bbd8526a8); `skips`: it leaves mms with
+   * notifiers alone (up to v4.18); `nonblock`: 93065ac753e4.
+   */
+  readonly oomReaper: 'nonblock' | 'skips' | 'silent';
 }
 
 export const LINUX_6_18: Behaviour = {

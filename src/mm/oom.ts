@@ -4,7 +4,8 @@
  *
  * Modelled: mmap_sem by trylock; each VMA that is anonymous or private by itself, with a start that must not block;
  * where a callback cannot go on without sleeping the VMA is left alone, with no end and its entries untouched, and
- * the reaper tries again later, ten times at most. Before v4.19 an mm with notifiers was not reaped at all.
+ * the reaper tries again later, ten times at most. Before v4.19 an mm with notifiers was not reaped at all, and before
+ * that it was, without telling them.
  * Simplified: faults of the victim do not fail meanwhile (MMF_UNSTABLE): they find zeroes.
  */
 import { fn } from '../kernel/call.ts';
@@ -35,10 +36,11 @@ const reapVma = fn(
     const { vmStart: start, vmEnd: end } = vma;
     const range: MmuNotifierRange = { mm, vma, start, end, event: MMU_NOTIFY_UNMAP, flags: 0 };
     const tlb = yield* tlbGatherMmu(mm);
-    const isRefused = (yield* mmuNotifierInvalidateRangeStartNonblock(range)) !== 0;
+    const isSilent = behaviourOf(running).oomReaper === 'silent';
+    const isRefused = !isSilent && (yield* mmuNotifierInvalidateRangeStartNonblock(range)) !== 0;
     if (!isRefused) {
       yield* unmapSingleVma(tlb, vma, { start, end });
-      yield* mmuNotifierInvalidateRangeEnd(range);
+      if (!isSilent) yield* mmuNotifierInvalidateRangeEnd(range);
     }
     yield* tlbFinishMmu(tlb);
     return !isRefused;

@@ -4,6 +4,8 @@ import type { ModuleType } from '../../kernel/module.ts';
 import { mmuNotifierSynchronize } from '../../mmu-notifier/get-put.ts';
 import { subscriber } from './subscriber.ts';
 
+export * from './device.ts';
+export * from './interval.ts';
 export * from './subscriber.ts';
 
 const { fn } = subscriber;

@@ -9,7 +9,7 @@
  * Left out: a device. What would be its page table is `active` and `isFrozen`: while a range is being
  * invalidated, or after release, nothing may be mapped.
  */
-import { ENOMEM } from '../../base/errno.ts';
+import { EAGAIN, ENOMEM } from '../../base/errno.ts';
 import { errPtr, isErr, type ErrPtr } from '../../kernel/err-ptr.ts';
 import { GFP_KERNEL } from '../../kernel/gfp.ts';
 import { moduleText } from '../../kernel/module.ts';
@@ -21,6 +21,7 @@ import type { MmStruct } from '../../mm-types/mm-struct.ts';
 import { mmuNotifierGet, mmuNotifierPut } from '../../mmu-notifier/get-put.ts';
 import {
   MmuNotifier,
+  mmuNotifierRangeBlockable,
   type MmuNotifierOps,
   type MmuNotifierRange,
 } from '../../mmu-notifier/mmu-notifier.ts';
@@ -98,6 +99,18 @@ export const subscriberOps: MmuNotifierOps = {
   release: subscriberRelease,
   invalidateRangeStart: subscriberInvalidateRangeStart,
   invalidateRangeEnd: subscriberInvalidateRangeEnd,
+  allocNotifier: subscriberAllocNotifier,
+  freeNotifier: subscriberFreeNotifier,
+};
+
+/** Would have to sleep, so it refuses what must not; and since it refuses, it has no end to count by. */
+const subscriberRefuse = fn(function* subscriberRefuse(_mn: MmuNotifier, range: MmuNotifierRange) {
+  return mmuNotifierRangeBlockable(range) ? 0 : -EAGAIN;
+});
+
+/** For a subscriber whose callback sleeps. */
+export const refusingOps: MmuNotifierOps = {
+  invalidateRangeStart: subscriberRefuse,
   allocNotifier: subscriberAllocNotifier,
   freeNotifier: subscriberFreeNotifier,
 };

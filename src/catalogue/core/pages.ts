@@ -1,0 +1,137 @@
+/**
+ * Pages that go while something still translates to them: the mm changes page tables and does not say so, or says
+ * so too late. The device holds no reference, as secondary MMUs do not.
+ */
+import { MAP_FIXED, MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE } from '../../base/mman.ts';
+import { Device, deviceFault, deviceOps, deviceStore } from '../../drivers/subscriber/index.ts';
+import { goal } from '../../kernel/choose.ts';
+import { allocateStatic } from '../../kernel/slab.ts';
+import { setBehaviour } from '../../mm/behaviour.ts';
+import type { Machine } from '../../mm/machine.ts';
+import { oomReapTaskMm } from '../../mm/oom.ts';
+import type { Process } from '../../mm/process.ts';
+import { PAGE_SIZE } from '../../mm/vma.ts';
+import { mmgetNotZero, mmput } from '../../mm-types/mm-struct.ts';
+import { mmuNotifierRegister, mmuNotifierUnregister } from '../../mmu-notifier/register.ts';
+import { defineScenario } from '../define-scenario.ts';
+import { ADDRESS, subject, unpin, type Subject } from './subject.ts';
+
+interface DeviceState extends Subject {
+  readonly device: Device;
+}
+
+/** A device that translates the page at ADDRESS, which is there. */
+function withDevice(machine: Machine): DeviceState {
+  const made = subject(machine, 0);
+  machine.runNow(made.process.store(ADDRESS, 1));
+  const device = allocateStatic(machine, Device);
+  device.mn.ops = deviceOps;
+  device.address = ADDRESS;
+  machine.runNow(mmuNotifierRegister(device.mn, made.mm));
+  machine.runNow(deviceFault(device, made.mm));
+  return { ...made, device };
+}
+
+export const silentReaper = defineScenario<DeviceState>({
+  name: 'silent-reaper',
+  models: ['B-27'],
+  about: 'the OOM reaper takes the page that a device translates to',
+  variants: {
+    'v4.6': {
+      about: 'aac453635549: the reaper tells nobody',
+      expect: {
+        verdict: 'violation',
+        kind: 'use-after-free',
+        object: 'page',
+        invariant: 'I8a',
+      },
+    },
+    'fixed-4d4bbd8526a8': {
+      about: 'an mm with notifiers is not reaped',
+      expect: { verdict: 'clean' },
+    },
+    'fixed-v4.19': {
+      about: '93065ac753e4: the reaper invalidates, and does not wait',
+      expect: { verdict: 'clean' },
+    },
+  },
+  setup(machine, variant) {
+    const modes = { 'v4.6': 'silent', 'fixed-4d4bbd8526a8': 'skips' } as const;
+    setBehaviour(machine, { oomReaper: modes[variant as keyof typeof modes] ?? 'nonblock' });
+    return withDevice(machine);
+  },
+  tasks: {
+    reap: {
+      *run({ mm }) {
+        if (!(yield* mmgetNotZero(mm))) return;
+        yield* oomReapTaskMm(mm);
+        yield* mmput(mm);
+      },
+    },
+    device: {
+      *run({ device }) {
+        if (yield* deviceStore(device, 2)) goal('the device has written');
+      },
+    },
+  },
+  goals: ['the device has written'],
+  *finally(state) {
+    yield* mmuNotifierUnregister(state.device.mn, state.mm);
+    yield* unpin(state);
+  },
+});
+
+const TARGET = 0x50_0000;
+
+interface FileState {
+  readonly process: Process;
+  readonly fd: number;
+}
+
+export const lateFlush = defineScenario<FileState>({
+  name: 'late-flush',
+  models: ['B-39'],
+  about: 'mremap moves a page, truncation frees it, and a CPU writes by the old address',
+  variants: {
+    'v4.18': {
+      about: 'the TLBs are flushed after the page-table locks were dropped (CVE-2018-18281)',
+      expect: { verdict: 'violation', kind: 'use-after-free', object: 'page', invariant: 'I8a' },
+    },
+    'fixed-v4.19': {
+      about: 'eb66ae030829: they are flushed before',
+      expect: { verdict: 'clean' },
+    },
+  },
+  setup(machine, variant) {
+    setBehaviour(machine, { mremapFlushesUnderLock: variant !== 'v4.18' });
+    const process = machine.process();
+    const fd = machine.runNow(process.memfdCreate('f'));
+    machine.runNow(process.ftruncate(fd, PAGE_SIZE));
+    machine.runNow(process.mmap(ADDRESS, PAGE_SIZE, { flags: MAP_SHARED | MAP_FIXED, fd }));
+    machine.runNow(process.store(ADDRESS, 1));
+    return { process, fd };
+  },
+  tasks: {
+    mremap: {
+      cpu: 1,
+      *run({ process }) {
+        const flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+        yield* process.mremap(ADDRESS, PAGE_SIZE, PAGE_SIZE, { flags, newAddress: TARGET });
+      },
+    },
+    truncate: {
+      cpu: 2,
+      *run({ process, fd }) {
+        yield* process.ftruncate(fd, 0);
+      },
+    },
+    store: {
+      // The CPU whose TLB has the translation since set-up.
+      cpu: 0,
+      *run({ process }) {
+        goal((yield* process.store(ADDRESS, 2)) === 0 ? 'written' : 'there is nothing any more');
+      },
+    },
+  },
+  goals: ['written', 'there is nothing any more'],
+});
