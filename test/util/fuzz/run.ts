@@ -4,8 +4,8 @@ import { generateProgram, type Family } from './generate.ts';
 import { showProgram, type FuzzProgram } from './program.ts';
 import { shrink } from './shrink.ts';
 
-/** Programs with more interleavings than this are discarded. */
-export const INTERLEAVING_COUNT_MAX = 2000;
+/** Programs with more interleavings than this are discarded, if nothing else is said. */
+const INTERLEAVING_COUNT_MAX = 2000;
 
 export interface FuzzOptions {
   /** Names the first program; the others have the numbers that follow. */
@@ -15,6 +15,8 @@ export interface FuzzOptions {
   /** Each explores every program. */
   readonly explorers: readonly ExplorerClass[];
   readonly family?: Family;
+  /** Programs with more interleavings are discarded. */
+  readonly sizeMax?: number;
 }
 
 export interface FuzzReport {
@@ -47,7 +49,8 @@ export interface Failure {
   readonly smallestFault: string;
 }
 
-export function fuzz({ seed, count, explorers, family }: FuzzOptions): FuzzReport {
+export function fuzz(options: FuzzOptions): FuzzReport {
+  const { seed, count, explorers, family, sizeMax = INTERLEAVING_COUNT_MAX } = options;
   const report = {
     programs: 0,
     discarded: 0,
@@ -62,7 +65,7 @@ export function fuzz({ seed, count, explorers, family }: FuzzOptions): FuzzRepor
   };
   for (let at = 0; report.programs < count; at += 1) {
     const program = generateProgram(seed + at, family);
-    const all = enumerate(program, INTERLEAVING_COUNT_MAX);
+    const all = enumerate(program, sizeMax);
     if (all === null) {
       report.discarded += 1;
       continue;
