@@ -98,7 +98,7 @@ export * from './mm-types/vm-flags.ts';
 export type { VmArea } from './mm-types/vma.ts';
 export type { Process, UserMmapOptions } from './mm/process.ts';
 export type { AddressSpace } from './mm-types/address-space.ts';
-export type { Page } from './mm-types/page.ts';
+export { pageToPfn, type Page } from './mm-types/page.ts';
 export { getUserPages, pinUserPages, putUserPage, unpinUserPage } from './mm/gup.ts';
 export { handleMmFault } from './mm/fault.ts';
 export { userLoad, userStore } from './mm/user-access.ts';

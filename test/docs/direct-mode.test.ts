@@ -1,10 +1,12 @@
-/** The examples of docs/direct-mode.md do what they say. */
+/** The examples of docs/direct-mode.md and README.md do what they say. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import * as mmulab from '../../src/index.ts';
 
-const text = readFileSync(new URL('../../docs/direct-mode.md', import.meta.url), 'utf8');
-const examples = [...text.matchAll(/^```ts\n([^]*?)^```$/gm)].map((match) => match[1] as string);
+const examples = ['docs/direct-mode.md', 'README.md'].flatMap((name) => {
+  const text = readFileSync(new URL(`../../${name}`, import.meta.url), 'utf8');
+  return [...text.matchAll(/^```[jt]s\n([^]*?)^```$/gm)].map((match) => match[1] as string);
+});
 
 /** The example as a function of the package and of what is to be told each value. */
 function compile(example: string): (all: typeof mmulab, see: (value: unknown) => void) => void {
