@@ -95,6 +95,17 @@ export const STARTING: Family = {
   taskCounts: [4, 5, 5],
 };
 
+/** Tasks that wait for ever on a CPU that they share. */
+export const STUCK: Family = {
+  sets: [
+    [COMPLETION, PREEMPT],
+    [PREEMPT, RISING],
+    [COMPLETION, PREEMPT, FIELD],
+  ],
+  startPercent: 0,
+  taskCounts: [3, 3, 4],
+};
+
 /** Kinds that are there because of interrupt handlers. */
 const INTERRUPTED: ReadonlySet<Kind> = new Set([IRQ, SPINLOCK_IRQ]);
 /** Kinds whose use shuts out other tasks of a CPU. */
