@@ -4,13 +4,18 @@ import { TraceOrder, type Step } from '../../../src/check/trace-order.ts';
 import type { OptimalNode } from '../../../src/check/optimal-node.ts';
 import type { Task } from '../../../src/kernel/task.ts';
 
-/** Notes whether a step was taken or waited for of which nobody knows what it would touch elsewhere. */
+/**
+ * Notes whether a step was taken or waited for of which nobody knows what it would touch elsewhere, or
+ * how it would turn out if others came first.
+ */
 export class WatchedOrder extends TraceOrder {
   hasVaried = false;
 
   override take(task: Task, outcome: number): Step {
+    const arity = task.pending?.arity(task) ?? 1;
     const step = super.take(task, outcome);
-    this.hasVaried ||= step.varies || step.isPlain;
+    const isRacingChoice = arity > 1 && step.footprint.length > 0;
+    this.hasVaried ||= step.varies || step.isPlain || isRacingChoice;
     return step;
   }
 
