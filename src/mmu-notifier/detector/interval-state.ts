@@ -39,7 +39,12 @@ export class IntervalState implements Rule {
     const nodes = nodesOf(notifiers);
     this.snapshots.set(notifiers, { seq, nodes });
     this.checkRest(notifiers, false);
-    if (before === undefined || before.seq !== seq || seq % 2 === 0) return;
+    if (before === undefined || before.seq % 2 === 0) return;
+    if (before.seq !== seq) {
+      if (rawField(notifiers, 'activeInvalidateRanges') === 0) return;
+      this.report('the sequence has gone on while a range is active', notifiers, false);
+      return;
+    }
     if (isSame(before.nodes, nodes)) return;
     this.report('the interval tree has changed while the sequence is odd', notifiers, false);
   }

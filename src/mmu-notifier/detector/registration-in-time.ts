@@ -9,13 +9,13 @@ import type { Breach } from '../../kernel/watch.ts';
 import type { MmuNotifierMm } from '../mmu-notifier.ts';
 import { breachOf, reportBroken } from './invariant.ts';
 import { argumentOf, type CoreCall, type Ledger, type Rule } from './ledger.ts';
-import { rawField, type NotifierRecord } from './record.ts';
+import type { NotifierRecord } from './record.ts';
 
 const RELEASE = /^(?:__)?mmu_notifier_release$/;
 
 export class RegistrationInTime implements Rule {
   private readonly ledger: Ledger;
-  /** Lists whose release has come as far as their lock, or to its end. */
+  /** Lists whose release has come as far as their lock, and mms whose release is over. */
   private readonly released = new Set<unknown>();
   private readonly late = new Set<NotifierRecord>();
 
@@ -25,15 +25,16 @@ export class RegistrationInTime implements Rule {
 
   onReturn({ name, args }: CoreCall): void {
     const mm = RELEASE.test(name) ? argumentOf(args, 'mm_struct') : null;
-    if (mm !== null) this.released.add(rawField(mm, 'mmuNotifierMm'));
+    if (mm !== null) this.released.add(mm);
   }
 
   onListLocked(notifiers: MmuNotifierMm, task: Task): void {
     if (task.frames.some(({ callee }) => RELEASE.test(callee.name))) this.released.add(notifiers);
-    if (!this.released.has(notifiers)) return;
+    if (this.released.size === 0) return;
     for (const record of this.ledger.records.values()) {
-      const { registering } = record;
-      if (registering !== null && task.frames.includes(registering)) this.late.add(record);
+      const { registering, mm } = record;
+      if (registering === null || !task.frames.includes(registering)) continue;
+      if (this.released.has(notifiers) || this.released.has(mm)) this.late.add(record);
     }
   }
 
