@@ -2,7 +2,7 @@
 import * as mman from '../../src/base/mman.ts';
 import { runDirect } from '../../src/kernel/direct.ts';
 import { bootMachine } from '../../src/mm/machine.ts';
-import { rates, type BenchResult, type Contestant } from './measure.ts';
+import { rates, type BenchResult, type Contestant, type RateOptions } from './measure.ts';
 
 const PAGE = 4096;
 const AREA = 0x1_0000_0000;
@@ -111,8 +111,8 @@ function mapUnmap(name: string, others: number, touches: boolean): Contestant {
   };
 }
 
-export function run(): readonly BenchResult[] {
-  return rates([
+export function run(options: RateOptions): readonly BenchResult[] {
+  const contestants = [
     anonymousFaults(),
     zeroPageFaults(),
     populated(),
@@ -120,5 +120,6 @@ export function run(): readonly BenchResult[] {
     mapUnmap('map and unmap', 0, false),
     mapUnmap('map, touch and unmap', 0, true),
     mapUnmap('map and unmap among 10,000 mappings', 10_000, false),
-  ]);
+  ];
+  return rates(contestants, options);
 }

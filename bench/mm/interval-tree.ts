@@ -2,7 +2,7 @@
 import { createRequire } from 'node:module';
 import { IntervalNode, IntervalTree } from '../../src/base/interval-tree.ts';
 import { randomOf } from './random.ts';
-import { rates, type BenchResult, type Contestant } from './measure.ts';
+import { rates, type BenchResult, type Contestant, type RateOptions } from './measure.ts';
 
 /** What all trees can do. */
 interface Tree {
@@ -167,7 +167,7 @@ function changing(kind: Kind, all: readonly Item[]): Contestant {
   };
 }
 
-export async function run(): Promise<readonly BenchResult[]> {
+export async function run(options: RateOptions): Promise<readonly BenchResult[]> {
   const all = await kinds();
   const results: BenchResult[] = [];
   for (const count of [1000, 100_000]) {
@@ -176,10 +176,20 @@ export async function run(): Promise<readonly BenchResult[]> {
     const expected = own
       .slice(0, 1000)
       .reduce((sum, { low }) => sum + reference.count(low, low + 16), 0);
-    results.push(...rates(all.map((kind) => searching(kind, own, expected))));
+    results.push(
+      ...rates(
+        all.map((kind) => searching(kind, own, expected)),
+        options,
+      ),
+    );
     // Rebuilding interval-tree-1d grows with what is in it.
     const changed = all.filter(({ name }) => name !== 'interval-tree-1d' || count <= 1000);
-    results.push(...rates(changed.map((kind) => changing(kind, own))));
+    results.push(
+      ...rates(
+        changed.map((kind) => changing(kind, own)),
+        options,
+      ),
+    );
   }
   return results;
 }

@@ -27,7 +27,7 @@ import {
   type MmuNotifierRange,
 } from '../../src/mmu-notifier/mmu-notifier.ts';
 import { mmuNotifierRegister } from '../../src/mmu-notifier/register.ts';
-import { rates, type BenchResult, type Contestant } from './measure.ts';
+import { rates, type BenchResult, type Contestant, type RateOptions } from './measure.ts';
 
 const PAGE = 4096;
 const AREA = 0x1_0000_0000;
@@ -94,13 +94,14 @@ function contestant(registered: number, hits: number): Contestant {
   };
 }
 
-export function run(): readonly BenchResult[] {
+export function run(options: RateOptions): readonly BenchResult[] {
   const sizes = [1, 10, 1000, 100_000];
-  return rates([
+  const contestants = [
     ...sizes.map((size) => contestant(size, 0)),
     ...sizes.map((size) => contestant(size, 1)),
     contestant(100_000, 10),
     contestant(100_000, 100),
     contestant(100_000, 1000),
-  ]);
+  ];
+  return rates(contestants, options);
 }

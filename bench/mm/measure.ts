@@ -1,4 +1,5 @@
-/** Timing of one thing in short rounds: warmed up, and the median told. */
+/** Timing of things in short rounds in which each has a turn: warmed up, and the median told. */
+import { now } from '../clock.ts';
 import { median } from '../measure.ts';
 
 /** What was measured, for tables and for JSON. */
@@ -11,6 +12,8 @@ export interface BenchResult {
   /** The slowest and the fastest round, as rates. */
   readonly rateMin: number;
   readonly rateMax: number;
+  /** How many times as long as the first of its contest it takes, in the same round: the median. */
+  readonly times: number;
 }
 
 export interface RateOptions {
@@ -26,9 +29,9 @@ export interface Contestant {
 }
 
 function timed(contestant: Contestant, count: number): number {
-  const start = performance.now();
+  const start = now();
   contestant.run(count);
-  return performance.now() - start;
+  return now() - start;
 }
 
 /** Measures several in turns, so that whatever else the machine does slows all of them. */
@@ -58,6 +61,7 @@ export function rates(
       nanoseconds: 1e9 / rate,
       rateMin: Math.min(...own),
       rateMax: Math.max(...own),
+      times: median(own.map((each, round) => (measured[0]?.[round] ?? NaN) / each)),
     };
   });
 }
