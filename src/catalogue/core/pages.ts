@@ -3,34 +3,16 @@
  * so too late. The device holds no reference, as secondary MMUs do not.
  */
 import { MAP_FIXED, MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE } from '../../base/mman.ts';
-import { Device, deviceFault, deviceOps, deviceStore } from '../../drivers/subscriber/index.ts';
+import { deviceStore } from '../../drivers/subscriber/index.ts';
 import { goal } from '../../kernel/choose.ts';
-import { allocateStatic } from '../../kernel/slab.ts';
 import { setBehaviour } from '../../mm/behaviour.ts';
-import type { Machine } from '../../mm/machine.ts';
 import { oomReapTaskMm } from '../../mm/oom.ts';
 import type { Process } from '../../mm/process.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { mmgetNotZero, mmput } from '../../mm-types/mm-struct.ts';
-import { mmuNotifierRegister, mmuNotifierUnregister } from '../../mmu-notifier/register.ts';
+import { mmuNotifierUnregister } from '../../mmu-notifier/register.ts';
 import { defineScenario } from '../define-scenario.ts';
-import { ADDRESS, subject, unpin, type Subject } from './subject.ts';
-
-interface DeviceState extends Subject {
-  readonly device: Device;
-}
-
-/** A device that translates the page at ADDRESS, which is there. */
-function withDevice(machine: Machine): DeviceState {
-  const made = subject(machine, 0);
-  machine.runNow(made.process.store(ADDRESS, 1));
-  const device = allocateStatic(machine, Device);
-  device.mn.ops = deviceOps;
-  device.address = ADDRESS;
-  machine.runNow(mmuNotifierRegister(device.mn, made.mm));
-  machine.runNow(deviceFault(device, made.mm));
-  return { ...made, device };
-}
+import { ADDRESS, unpin, withDevice, type DeviceState } from './subject.ts';
 
 export const silentReaper = defineScenario<DeviceState>({
   name: 'silent-reaper',

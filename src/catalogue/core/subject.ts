@@ -4,6 +4,9 @@
  */
 import type { TaskDefinition } from '../../check/scenario.ts';
 import {
+  Device,
+  deviceFault,
+  deviceOps,
   subscriberGet,
   subscriberIsFrozen,
   subscriberOps,
@@ -13,9 +16,11 @@ import {
 import { fn } from '../../kernel/call.ts';
 import { goal } from '../../kernel/choose.ts';
 import { isErr } from '../../kernel/err-ptr.ts';
+import { allocateStatic } from '../../kernel/slab.ts';
 import type { Machine } from '../../mm/machine.ts';
 import type { Process } from '../../mm/process.ts';
 import type { MmuNotifierOps } from '../../mmu-notifier/mmu-notifier.ts';
+import { mmuNotifierRegister } from '../../mmu-notifier/register.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { mmdrop, mmgetNotZero, mmgrab, mmput, type MmStruct } from '../../mm-types/mm-struct.ts';
 
@@ -107,6 +112,22 @@ export const exit: SubjectTask = {
     yield* process.exit();
   },
 };
+
+export interface DeviceState extends Subject {
+  readonly device: Device;
+}
+
+/** A device that translates the page at ADDRESS, which is there. */
+export function withDevice(machine: Machine, ops: MmuNotifierOps = deviceOps): DeviceState {
+  const made = subject(machine, 0);
+  machine.runNow(made.process.store(ADDRESS, 1));
+  const device = allocateStatic(machine, Device);
+  device.mn.ops = ops;
+  device.address = ADDRESS;
+  machine.runNow(mmuNotifierRegister(device.mn, made.mm));
+  machine.runNow(deviceFault(device, made.mm));
+  return { ...made, device };
+}
 
 /** Clean as the series makes it. */
 export const SERIES_IS_CLEAN = { series: { expect: { verdict: 'clean' } } } as const;

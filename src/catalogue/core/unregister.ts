@@ -48,7 +48,7 @@ function registered(machine: Machine): State {
 
 export const unregisterExit = defineScenario<State>({
   name: 'unregister-exit',
-  models: ['B-30', 'K2', 'K3'],
+  models: ['B-30', 'K2'],
   about: 'a notifier is unregistered while the process exits: who calls release, who unlinks',
   variants: {
     '3ad3d901bbcf': {

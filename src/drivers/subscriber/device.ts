@@ -14,12 +14,13 @@
  *
  * Simplified: the lock is held while the device writes, as hardware would be waited for.
  */
+import { mutex, mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
 import { downRead, upRead } from '../../kernel/rwsem.ts';
 import { spinLock, spinlock, spinUnlock } from '../../kernel/spinlock.ts';
 import { containerOf, embed, ptr, struct, type InstanceOf } from '../../kernel/struct.ts';
 import { getUserPages, putUserPage } from '../../mm/gup.ts';
 import type { MmStruct } from '../../mm-types/mm-struct.ts';
-import { storeByte } from '../../mm-types/page-contents.ts';
+import { loadByte, storeByte } from '../../mm-types/page-contents.ts';
 import type { Page } from '../../mm-types/page.ts';
 import {
   MmuNotifier,
@@ -32,6 +33,8 @@ const { fn } = subscriber;
 
 export const Device = struct('device', {
   mn: embed(MmuNotifier),
+  /** Held while a command is sent that may take its time. */
+  commands: mutex(),
   /** Protects all below. */
   lock: spinlock(),
   /** Ranges that are being invalidated. */
@@ -87,14 +90,58 @@ export const deviceOps: MmuNotifierOps = {
   invalidateRangeEnd: deviceInvalidateRangeEnd,
 };
 
-/** A fault of the device: whether it has a translation now. The caller keeps mm_users. May sleep. */
-export const deviceFault = fn(function* deviceFault(device: Device, mm: MmStruct) {
+/** `invalidate_page`, as it was: the entry of a page was cleared. Called with a page-table lock held or not. */
+const deviceInvalidatePage = fn(function* deviceInvalidatePage(
+  mn: MmuNotifier,
+  _mm: MmStruct,
+  start: number,
+  end: number,
+) {
+  const device = deviceOf(mn);
+  yield* spinLock(device.lock);
+  if (device.address >= start && device.address < end) device.page = null;
+  device.sequence += 1;
+  yield* spinUnlock(device.lock);
+});
+
+/** The same, where the device is asked by a command that takes its time. */
+const deviceInvalidatePageSlowly = fn(function* deviceInvalidatePageSlowly(
+  mn: MmuNotifier,
+  mm: MmStruct,
+  start: number,
+  end: number,
+) {
+  const { commands } = deviceOf(mn);
+  yield* mutexLock(commands);
+  yield* deviceInvalidatePage(mn, mm, start, end);
+  yield* mutexUnlock(commands);
+});
+
+/** For kernels that have `invalidate_page`. */
+export const devicePageOps: MmuNotifierOps = {
+  ...deviceOps,
+  invalidateRange: deviceInvalidatePage,
+};
+export const devicePageSlowOps: MmuNotifierOps = {
+  ...deviceOps,
+  invalidateRange: deviceInvalidatePageSlowly,
+};
+
+/**
+ * A fault of the device, which wants to write, or only to read: whether it has a translation now. The caller keeps
+ * mm_users above zero. May sleep.
+ */
+export const deviceFault = fn(function* deviceFault(
+  device: Device,
+  mm: MmStruct,
+  isWrite: boolean = true,
+) {
   yield* spinLock(device.lock);
   const { active, sequence } = device;
   yield* spinUnlock(device.lock);
   if (active > 0) return false;
   yield* downRead(mm.mmapSem);
-  const pages = yield* getUserPages(mm, device.address, 1, true);
+  const pages = yield* getUserPages(mm, device.address, 1, isWrite);
   yield* upRead(mm.mmapSem);
   if (typeof pages === 'number') return false;
   const page = pages[0]!;
@@ -113,4 +160,13 @@ export const deviceStore = fn(function* deviceStore(device: Device, byte: number
   if (page !== null) yield* storeByte(page.contents, 0, byte);
   yield* spinUnlock(device.lock);
   return page !== null;
+});
+
+/** The device reads a byte: what it reads, or -1 without a translation. Never sleeps. */
+export const deviceLoad = fn(function* deviceLoad(device: Device) {
+  yield* spinLock(device.lock);
+  const { page } = device;
+  const byte = page === null ? -1 : yield* loadByte(page.contents, 0);
+  yield* spinUnlock(device.lock);
+  return byte;
 });
