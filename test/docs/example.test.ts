@@ -1,10 +1,9 @@
 /** The examples of docs/examples hold, and the documents show them as they are. */
-import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { checkVariant } from '../../src/check/check-variant.ts';
+import { loadExample } from './load-example.ts';
 
-const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const DOCS = new URL('../../docs/', import.meta.url);
 const FILE = /(<!-- file: (.+?) -->\n+```ts\n)([^]*?)(```\n+<!-- end -->)/g;
 
@@ -12,9 +11,17 @@ function read(name: string): string {
   return readFileSync(new URL(name, DOCS), 'utf8');
 }
 
-test.each(readdirSync(new URL('examples/', DOCS)))('%s is as it expects to be', (name) => {
-  const path = fileURLToPath(new URL(`examples/${name}`, DOCS));
-  expect(() => execFileSync(process.execPath, [MAIN, 'check', path])).not.toThrow();
+const EXAMPLES = readdirSync(new URL('examples/', DOCS)).flatMap((file) =>
+  loadExample(`examples/${file}`).flatMap((scenario) =>
+    Object.keys(scenario.variants).map((variant) => ({ file, variant, scenario })),
+  ),
+);
+
+test.each(EXAMPLES)('$file ($variant) is as it expects to be', ({ scenario, variant }) => {
+  expect(checkVariant(scenario, variant)).toMatchObject({
+    asExpected: true,
+    complete: true,
+  });
 });
 
 const SHOWING = readdirSync(DOCS).filter(
