@@ -59,6 +59,8 @@ export const MmStruct = struct('mm_struct', {
   pageTables: pageTables(),
   /** What the CPUs' TLBs hold of it. */
   tlb: mmTlb(),
+  /** MMF_UNSTABLE: the OOM reaper takes its pages, so what a fault would find is not what was there. */
+  isUnstable: false,
   /**
    * NULL until the first registration, then constant until the structure is freed. Stored while
    * mmap_sem and every lock of `mm_take_all_locks` are held, so holders of any one may read it.

@@ -6,6 +6,7 @@
  */
 import { perKernel, type Kernel } from '../kernel/kernel.ts';
 
+/** Where kernels differ: one switch for each difference. */
 export interface Behaviour {
   /**
    * What mprotect tells notifiers: `vma`: one range for each VMA, if a page directory of it exists (6.18,
@@ -45,8 +46,34 @@ export interface Behaviour {
    * notifiers alone (up to v4.18); `nonblock`: 93065ac753e4.
    */
   readonly oomReaper: 'nonblock' | 'skips' | 'silent';
+  /**
+   * How reclaim tells that it has unmapped a page. `range`: by start and end (v4.14). Before, by `invalidate_page`,
+   * which is modelled by invalidate_range: `page-locked`: under the page-table lock (c7ab0d2fdc84, v4.12);
+   * `page-after`: after that lock was dropped.
+   */
+  readonly unmapNotifies: 'range' | 'page-locked' | 'page-after';
+  /**
+   * Who tells hardware that walks the CPU's page tables: the end, and copies on write and reclaim under the
+   * page-table lock before it (up to v6.5); or each flush of the CPUs' TLBs (1af5a810994e, v6.6).
+   */
+  readonly invalidateRange: 'end' | 'flush';
+  /**
+   * khugepaged tells notifiers when it takes away a page table that maps a file's block (f268f6cf875f, v6.1).
+   * Before, it was silent: a secondary MMU went on with pages that no page table mapped any more.
+   */
+  readonly fileCollapseNotifies: boolean;
+  /** Migration to a device has an event with an owner, MIGRATE (v5.9). Before: CLEAR, without one. */
+  readonly migrateEvent: boolean;
+  /** A device may have a page for itself, with the event EXCLUSIVE (v5.14). Before: there is no such call. */
+  readonly deviceExclusive: boolean;
+  /**
+   * Truncation and hole punching hold the lock of the file's mappings as writers while they unmap (v5.4): no
+   * walk of the reverse map is under way at the same time. Later they are readers.
+   */
+  readonly unmapMappingLock: 'read' | 'write';
 }
 
+/** The default: the kernel of the recordings. */
 export const LINUX_6_18: Behaviour = {
   mprotectRange: 'vma',
   mremapSeveralVmas: true,
@@ -58,6 +85,12 @@ export const LINUX_6_18: Behaviour = {
   munmapDowngrades: true,
   changePte: false,
   oomReaper: 'nonblock',
+  unmapNotifies: 'range',
+  invalidateRange: 'flush',
+  fileCollapseNotifies: true,
+  migrateEvent: true,
+  deviceExclusive: true,
+  unmapMappingLock: 'read',
 };
 
 /** The kernel of the series. */
@@ -68,6 +101,11 @@ export const LINUX_5_4: Behaviour = {
   mremapUnmapsBeforeChecks: true,
   mergesFaultedIntoUnfaulted: false,
   changePte: true,
+  invalidateRange: 'end',
+  fileCollapseNotifies: false,
+  migrateEvent: false,
+  deviceExclusive: false,
+  unmapMappingLock: 'write',
 };
 
 class BehaviourSlot {

@@ -29,11 +29,9 @@ import {
 } from '../mm-types/page-table.ts';
 import { VM_SHARED, VM_WRITE } from '../mm-types/vm-flags.ts';
 import type { VmArea } from '../mm-types/vma.ts';
-import {
-  mmuNotifierInvalidateRangeEnd,
-  mmuNotifierInvalidateRangeStart,
-} from '../mmu-notifier/invalidate.ts';
+import { mmuNotifierInvalidateRangeStart } from '../mmu-notifier/invalidate.ts';
 import { MMU_NOTIFY_PROTECTION_VMA, type MmuNotifierRange } from '../mmu-notifier/mmu-notifier.ts';
+import { invalidateRangeEnd } from './invalidate-end.ts';
 import { behaviourOf } from './behaviour.ts';
 import { pfnToPage } from './frames.ts';
 import { tlbNoteRange, type MmuGather } from './mmu-gather.ts';
@@ -139,7 +137,7 @@ export const changeProtection = fn(function* changeProtection(
   const range = rangeOf(vma, tlb, first, end);
   yield* mmuNotifierInvalidateRangeStart(range);
   yield* changePieces(tlb, vma, first, end);
-  yield* mmuNotifierInvalidateRangeEnd(range);
+  yield* invalidateRangeEnd(range);
 });
 
 const changeProtectionV54 = fn(
@@ -152,7 +150,7 @@ const changeProtectionV54 = fn(
       const range = rangeOf(vma, tlb, first, stop);
       yield* mmuNotifierInvalidateRangeStart(range);
       yield* changePieces(tlb, vma, first, stop);
-      yield* mmuNotifierInvalidateRangeEnd(range);
+      yield* invalidateRangeEnd(range);
     }
   },
   { name: 'change_protection_range' },

@@ -9,6 +9,7 @@
 import { ENOMEM } from '../base/errno.ts';
 import { atomicRead } from '../kernel/atomic.ts';
 import { fn } from '../kernel/call.ts';
+import { SINGLE_DEPTH_NESTING } from '../kernel/held-lock.ts';
 import { dataRace, dataRaceWrite } from '../kernel/field.ts';
 import { GFP_KERNEL } from '../kernel/gfp.ts';
 import { spinLock, spinLockNested, spinUnlock } from '../kernel/spinlock.ts';
@@ -35,11 +36,9 @@ import {
 } from '../mm-types/page-table.ts';
 import { isCowMapping, VM_SHARED } from '../mm-types/vm-flags.ts';
 import type { VmArea } from '../mm-types/vma.ts';
-import {
-  mmuNotifierInvalidateRangeEnd,
-  mmuNotifierInvalidateRangeStart,
-} from '../mmu-notifier/invalidate.ts';
+import { mmuNotifierInvalidateRangeStart } from '../mmu-notifier/invalidate.ts';
 import { MMU_NOTIFY_PROTECTION_PAGE, type MmuNotifierRange } from '../mmu-notifier/mmu-notifier.ts';
+import { invalidateRangeEnd } from './invalidate-end.ts';
 import { allocPage, getPage, GUP_PIN_COUNTING_BIAS, pfnToPage, putPage } from './frames.ts';
 import { nextLeaf, pteIndex, tableAlloc, type LeafRange } from './page-table-walk.ts';
 import { writtenPte } from './pte-rights.ts';
@@ -53,9 +52,6 @@ interface Pair {
   readonly sourceVma: VmArea;
   readonly targetVma: VmArea;
 }
-
-/** Of two tables, the child's is locked first. */
-const SINGLE_DEPTH_NESTING = 1;
 
 /** Asks the caller for a page to copy to, with both tables unlocked. */
 const NEEDS_PAGE = 1;
@@ -159,6 +155,7 @@ const copyPteRange = fn(function* copyPteRange(
   let address = leaf.start;
   let spare: Page | null = null;
   for (;;) {
+    // The child's first.
     yield* spinLock(target.ptl);
     yield* spinLockNested(leaf.table.ptl, SINGLE_DEPTH_NESTING);
     const stop: { readonly address: number; readonly left: Page | null } = yield* copyLocked(
@@ -198,6 +195,6 @@ export const copyPageRange = fn(function* copyPageRange(dstVma: VmArea, srcVma: 
     error = yield* copyPteRange(dstVma, srcVma, leaf);
     leaf = yield* nextLeaf(mm, leaf.end, end);
   }
-  if (isCow) yield* mmuNotifierInvalidateRangeEnd(range);
+  if (isCow) yield* invalidateRangeEnd(range);
   return error;
 });

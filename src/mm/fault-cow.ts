@@ -148,7 +148,9 @@ const replacePage = fn(
     yield* ptepGetAndClear(table, index);
     yield* flushTlbRange(mm, address, address + 4096);
     // Hardware that walks this table must not go on with the old page once others have the new one.
-    yield* mmuNotifierInvalidateRange(mm, address, address + 4096);
+    if (behaviourOf(running).invalidateRange === 'end') {
+      yield* mmuNotifierInvalidateRange(mm, address, address + 4096);
+    }
     yield* pageAddNewAnonRmap(fresh, vma, address);
     const entry = isUnshare ? faultPte(pfn, vma.vmFlags) : writtenPte(pfn, vma.vmFlags);
     if (behaviourOf(running).changePte) yield* mmuNotifierChangePte(mm, address, entry);

@@ -24,6 +24,7 @@ import { faultPte, writtenPte } from './pte-rights.ts';
 import { linearPageIndex, pageAddNewAnonRmap, pageAddRmap } from './rmap.ts';
 import { shmemGetPage } from './shmem.ts';
 import {
+  checkStableAddressSpace,
   FAULT_FLAG_WRITE,
   VM_FAULT_ERROR,
   VM_FAULT_NOPAGE,
@@ -99,9 +100,12 @@ const finishFault = fn(function* finishFault(vmf: VmFault, page: Page, isCopy: b
   const table = yield* tableAlloc(mm, address, 1);
   if (table === null) return VM_FAULT_OOM;
   yield* spinLock(table.ptl);
-  if (table.ptes[pteIndex(address)] !== 0) {
+  const isPrivate = (vma.vmFlags & VM_SHARED) === 0;
+  let error = isPrivate ? yield* checkStableAddressSpace(mm) : 0;
+  if (error === 0 && table.ptes[pteIndex(address)] !== 0) error = VM_FAULT_NOPAGE;
+  if (error !== 0) {
     yield* spinUnlock(table.ptl);
-    return VM_FAULT_NOPAGE;
+    return error;
   }
   const isWrite = (vmf.flags & FAULT_FLAG_WRITE) !== 0;
   const pfn = pageToPfn(page);

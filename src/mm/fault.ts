@@ -10,7 +10,7 @@
  * Order of the steps as in the kernel of the recordings; see fault-anon.ts, fault-file.ts, fault-cow.ts.
  */
 import { fn } from '../kernel/call.ts';
-import { flushTlbRange } from './tlb.ts';
+import { flushCpuTlbs } from './tlb.ts';
 import { spinLock, spinUnlock } from '../kernel/spinlock.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
 import {
@@ -27,6 +27,7 @@ import {
   type Pte,
 } from '../mm-types/page-table.ts';
 import type { VmArea } from '../mm-types/vma.ts';
+import { isDeviceExclusive, removeDeviceExclusiveEntry } from './exclusive-entry.ts';
 import { doAnonymousPage } from './fault-anon.ts';
 import { doWpPage } from './fault-cow.ts';
 import { doFault } from './fault-file.ts';
@@ -46,13 +47,14 @@ const handlePresent = fn(
       yield* spinUnlock(table.ptl);
       return 0;
     }
+    if (isDeviceExclusive(pte, vmf.vma)) return yield* removeDeviceExclusiveEntry(vmf, table, pte);
     if ((vmf.flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE)) !== 0 && !pteWrite(pte)) {
       return yield* doWpPage(vmf, table, pte);
     }
     const dirty = (vmf.flags & FAULT_FLAG_WRITE) !== 0 ? PTE_DIRTY | PTE_SOFT_DIRTY : 0;
     const marked = pteModify(pte, PTE_ACCESSED | dirty, 0);
     if (marked !== pte) yield* setPteAt(table, index, marked);
-    else yield* flushTlbRange(vmf.mm, vmf.address, vmf.address + 4096);
+    else yield* flushCpuTlbs(vmf.mm, vmf.address, vmf.address + 4096);
     yield* spinUnlock(table.ptl);
     return 0;
   },

@@ -8,6 +8,7 @@
  */
 import { EINTR, ENOMEM } from '../base/errno.ts';
 import { fn } from '../kernel/call.ts';
+import { SINGLE_DEPTH_NESTING } from '../kernel/held-lock.ts';
 import { getFile } from '../kernel/open-file.ts';
 import { downWriteKillable, downWriteNested, upWrite } from '../kernel/rwsem.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
@@ -19,9 +20,6 @@ import { copyPageRange } from './copy-page-range.ts';
 import { vmaLinkFile } from './file-mapping.ts';
 import { flushTlbMm } from './tlb.ts';
 import { vmaLink, vmAreaAlloc, vmAreaFree, vmaNext } from './vma.ts';
-
-/** The child's semaphore is of the same class as the parent's, and nobody else knows the child yet. */
-const SINGLE_DEPTH_NESTING = 1;
 
 /** A copy of one VMA in the child, found by address and by reverse map; NULL without memory. */
 const dupVma = fn(
@@ -74,6 +72,7 @@ const dupVmas = fn(
  */
 export const dupMmap = fn(function* dupMmap(target: MmStruct, source: MmStruct) {
   if ((yield* downWriteKillable(source.mmapSem)) !== 0) return -EINTR;
+  // Of the same class as the parent's; nobody else knows the child yet.
   yield* downWriteNested(target.mmapSem, SINGLE_DEPTH_NESTING);
   target.startBrk = source.startBrk;
   target.brk = source.brk;

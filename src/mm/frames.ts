@@ -16,6 +16,7 @@ import { fn, type KernelCallable } from '../kernel/call.ts';
 import { GFP_DIRECT_RECLAIM, gfpName, GFP_NOFAIL, type Gfp } from '../kernel/gfp.ts';
 import { perKernel, type Kernel } from '../kernel/kernel.ts';
 import { ARENA_BASE } from '../kernel/kernel-state.ts';
+import { mayReclaim } from '../kernel/lock-map.ts';
 import { access, made, Operation, READ, WRITE, type Access } from '../kernel/operation.ts';
 import { running } from '../kernel/running.ts';
 import { instantiate } from '../kernel/struct.ts';
@@ -30,8 +31,8 @@ const ARENA_BYTES_PER_FRAME = 64;
 /** Added to the reference count by a pin: more than all ordinary users together. */
 export const GUP_PIN_COUNTING_BIAS = 1024;
 
-/** What an allocation does when memory is short; filled in by whoever models reclaim. */
-export type ReclaimHook = KernelCallable<[], void>;
+/** What an allocation with these flags does when memory is short; filled in by whoever models reclaim. */
+export type ReclaimHook = KernelCallable<[Gfp], void>;
 
 export class FrameTable {
   readonly variable: number;
@@ -116,6 +117,7 @@ class AllocPages extends Operation<Page | null> {
   }
 
   perform(task: Task, outcome: number): Page | null {
+    mayReclaim(task, this.gfp);
     if (outcome === 1) {
       running.left.allocations -= 1;
       return null;
@@ -170,7 +172,7 @@ const allocOperations: (AllocPages | undefined)[] = [];
 export const allocPage = fn(
   function* allocPage(gfp: Gfp) {
     const { reclaim } = frames(running);
-    if (reclaim !== null && (gfp & GFP_DIRECT_RECLAIM) !== 0) yield* reclaim();
+    if (reclaim !== null && (gfp & GFP_DIRECT_RECLAIM) !== 0) yield* reclaim(gfp);
     return yield* made((allocOperations[gfp] ??= new AllocPages(gfp)));
   },
   { name: 'alloc_pages' },

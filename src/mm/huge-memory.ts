@@ -7,7 +7,7 @@ import type { MmStruct } from '../mm-types/mm-struct.ts';
 import { PMD_SIZE, tableOffset } from '../mm-types/page-table.ts';
 import type { VmArea } from '../mm-types/vma.ts';
 import {
-  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeOnlyEnd,
   mmuNotifierInvalidateRangeStart,
 } from '../mmu-notifier/invalidate.ts';
 import { MMU_NOTIFY_CLEAR, type MmuNotifierRange } from '../mmu-notifier/mmu-notifier.ts';
@@ -29,5 +29,5 @@ export const splitHugePmdAddress = fn(function* splitHugePmdAddress(vma: VmArea,
     flags: 0,
   };
   yield* mmuNotifierInvalidateRangeStart(range);
-  yield* mmuNotifierInvalidateRangeEnd(range);
+  yield* mmuNotifierInvalidateRangeOnlyEnd(range);
 });

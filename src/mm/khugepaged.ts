@@ -36,12 +36,10 @@ import {
   type PageTable,
 } from '../mm-types/page-table.ts';
 import type { VmArea } from '../mm-types/vma.ts';
-import {
-  mmuNotifierInvalidateRangeEnd,
-  mmuNotifierInvalidateRangeStart,
-} from '../mmu-notifier/invalidate.ts';
+import { mmuNotifierInvalidateRangeStart } from '../mmu-notifier/invalidate.ts';
 import { MMU_NOTIFY_CLEAR, type MmuNotifierRange } from '../mmu-notifier/mmu-notifier.ts';
 import { mmuNotifierTestYoung } from '../mmu-notifier/young.ts';
+import { invalidateRangeEnd } from './invalidate-end.ts';
 import { allocPage, pfnToPage, putPage } from './frames.ts';
 import { pageAddNewAnonRmap, pageRemoveRmap } from './rmap.ts';
 import { flushTlbRange } from './tlb.ts';
@@ -158,7 +156,7 @@ const collapseLocked = fn(
     yield* link(mm, start, null);
     yield* flushTlbRange(mm, start, start + PMD_SIZE);
     yield* spinUnlock(mm.pageTableLock);
-    yield* mmuNotifierInvalidateRangeEnd(range);
+    yield* invalidateRangeEnd(range);
     yield* spinLock(table.ptl);
     const isGood = (yield* areCollapsible(table)) && pagesIn(table) === copies.length;
     yield* spinUnlock(table.ptl);

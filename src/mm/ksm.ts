@@ -37,10 +37,10 @@ import {
 import type { VmArea } from '../mm-types/vma.ts';
 import {
   mmuNotifierChangePte,
-  mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
 } from '../mmu-notifier/invalidate.ts';
 import { MMU_NOTIFY_CLEAR, type MmuNotifierRange } from '../mmu-notifier/mmu-notifier.ts';
+import { invalidateRangeEnd } from './invalidate-end.ts';
 import { behaviourOf } from './behaviour.ts';
 import { getPage, pfnToPage, putPage } from './frames.ts';
 import { followPage, FOLL_GET } from './gup.ts';
@@ -132,7 +132,7 @@ const writeProtectPage = fn(function* writeProtectPage(vma: VmArea, address: num
     pte = yield* protectLocked(vma, table, address, page);
     yield* spinUnlock(table.ptl);
   }
-  yield* mmuNotifierInvalidateRangeEnd(range);
+  yield* invalidateRangeEnd(range);
   return pte;
 });
 
@@ -165,7 +165,7 @@ const replacePage = fn(function* replacePage(vma: VmArea, address: number, what:
     }
     yield* spinUnlock(table.ptl);
   }
-  yield* mmuNotifierInvalidateRangeEnd(range);
+  yield* invalidateRangeEnd(range);
   if (isReplaced) yield* putPage(page);
   return isReplaced;
 });

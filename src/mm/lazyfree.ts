@@ -21,11 +21,9 @@ import {
   setPteAt,
 } from '../mm-types/page-table.ts';
 import type { VmArea } from '../mm-types/vma.ts';
-import {
-  mmuNotifierInvalidateRangeEnd,
-  mmuNotifierInvalidateRangeStart,
-} from '../mmu-notifier/invalidate.ts';
+import { mmuNotifierInvalidateRangeStart } from '../mmu-notifier/invalidate.ts';
 import { MMU_NOTIFY_CLEAR, type MmuNotifierRange } from '../mmu-notifier/mmu-notifier.ts';
+import { invalidateRangeEnd } from './invalidate-end.ts';
 import { pfnToPage } from './frames.ts';
 import { tlbFinishMmu, tlbGatherMmu, tlbNoteRange, type MmuGather } from './mmu-gather.ts';
 import { trylockPage, unlockPage } from './page-cache.ts';
@@ -77,6 +75,6 @@ export const madviseFreeSingleVma = fn(function* madviseFreeSingleVma(
     yield* spinUnlock(leaf.table.ptl);
     leaf = yield* nextLeaf(mm, leaf.end, end);
   }
-  yield* mmuNotifierInvalidateRangeEnd(range);
+  yield* invalidateRangeEnd(range);
   yield* tlbFinishMmu(tlb);
 });

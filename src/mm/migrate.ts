@@ -7,8 +7,9 @@
  *   told: what was invalidated must be faulted in again); unlock; drop the old page
  *
  * A fault that meets a migration entry waits until it is gone. If somebody refers to the page, everything is put back.
- * Left out: migration to device memory, NUMA placement, batches.
+ * Left out: NUMA placement, batches. Migration to a device is in migrate-vma.ts.
  */
+import { atomicRead } from '../kernel/atomic.ts';
 import { peek } from '../kernel/await.ts';
 import { fn } from '../kernel/call.ts';
 import { dataRaceWrite } from '../kernel/field.ts';
@@ -137,25 +138,61 @@ const copyState = fn(
   { name: 'folio_migrate_copy' },
 );
 
-const moveLocked = fn(
-  function* moveLocked(move: Move) {
+/**
+ * The contents and the place of a locked page that nobody maps go to another one, which is locked, too: whether nobody
+ * else refers to it.
+ */
+export const replaceLocked = fn(
+  function* replaceLocked(move: Move) {
     const { from, to } = move;
     to.mapping = from.mapping;
     to.index = from.index;
     to.isAnon = from.isAnon;
     to.swapSlot = from.swapSlot;
-    yield* tryToMigrate(from);
     const isMoved = from.mapCount.value === 0 && (yield* made(migrateMappingOperation, move));
-    if (isMoved) yield* copyState(move);
-    const result: Move = isMoved ? move : { from, to: from };
-    yield* rmapWalkLocked(result.to, removeMigrationPte, result);
-    if (!isMoved) {
+    if (isMoved) {
+      yield* copyState(move);
+    } else {
       to.mapping = null;
       to.swapSlot = 0;
     }
     return isMoved;
   },
+  { name: 'migrate_folio' },
+);
+
+const moveLocked = fn(
+  function* moveLocked(move: Move) {
+    const { from } = move;
+    // Of a file and mapped nowhere: nobody needs to be told.
+    if (from.isAnon || (yield* atomicRead(from.mapCount)) > 0) yield* tryToMigrate(from);
+    const isMoved = yield* replaceLocked(move);
+    const result: Move = isMoved ? move : { from, to: from };
+    yield* rmapWalkLocked(result.to, removeMigrationPte, result);
+    return isMoved;
+  },
   { name: 'move_to_new_folio' },
+);
+
+/**
+ * Moves a locked page, whose anon_vma the caller keeps, to a new frame, and puts it back where it was mapped: whether
+ * it moved. The caller's reference stays with the old one. May sleep.
+ */
+export const migrateLocked = fn(
+  function* migrateLocked(page: Page) {
+    const fresh = yield* allocPage(GFP_KERNEL);
+    const move: Move = { from: page, to: fresh ?? page };
+    if (fresh === null) {
+      yield* rmapWalkLocked(page, removeMigrationPte, move);
+      return false;
+    }
+    yield* lockPageNested(fresh);
+    const isMoved = yield* moveLocked(move);
+    yield* unlockPage(fresh);
+    yield* putPage(fresh);
+    return isMoved;
+  },
+  { name: 'migrate_folio' },
 );
 
 /**

@@ -8,6 +8,7 @@
  * Simplified: whole tables are not moved by their link, their entries are.
  */
 import { fn } from '../kernel/call.ts';
+import { SINGLE_DEPTH_NESTING } from '../kernel/held-lock.ts';
 import { running } from '../kernel/running.ts';
 import { downWrite, upWrite } from '../kernel/rwsem.ts';
 import { spinLock, spinLockNested, spinUnlock } from '../kernel/spinlock.ts';
@@ -24,17 +25,12 @@ import {
 } from '../mm-types/page-table.ts';
 import type { VmArea } from '../mm-types/vma.ts';
 import { vmaTreeFindBelow } from '../mm-types/vma-tree.ts';
-import {
-  mmuNotifierInvalidateRangeEnd,
-  mmuNotifierInvalidateRangeStart,
-} from '../mmu-notifier/invalidate.ts';
+import { mmuNotifierInvalidateRangeStart } from '../mmu-notifier/invalidate.ts';
 import { MMU_NOTIFY_UNMAP, type MmuNotifierRange } from '../mmu-notifier/mmu-notifier.ts';
+import { invalidateRangeEnd } from './invalidate-end.ts';
 import { behaviourOf } from './behaviour.ts';
 import { nextLeaf, pteIndex, tableAlloc } from './page-table-walk.ts';
 import { flushTlbRange } from './tlb.ts';
-
-/** Of two tables, the old one is locked first; only a writer of mmap_sem takes two of an mm. */
-const SINGLE_DEPTH_NESTING = 1;
 
 export interface PagetableMove {
   readonly oldVma: VmArea;
@@ -111,6 +107,7 @@ const moveLocked = fn(
 
 const movePtes = fn(function* movePtes(mm: MmStruct, pair: TablePair) {
   const flushesUnderLock = behaviourOf(running).mremapFlushesUnderLock;
+  // The old one first; only a writer of mmap_sem takes two of an mm.
   yield* spinLock(pair.from.ptl);
   if (pair.to !== pair.from) yield* spinLockNested(pair.to.ptl, SINGLE_DEPTH_NESTING);
   const hasMoved = yield* moveLocked(pair);
@@ -136,7 +133,7 @@ export const movePageTables = fn(function* movePageTables(move: PagetableMove) {
   yield* mmuNotifierInvalidateRangeStart(range);
   const stoppedAt = yield* moveAll(move);
   if (!behaviourOf(running).mremapFlushesUnderLock) yield* flushTlbRange(mm, start, end);
-  yield* mmuNotifierInvalidateRangeEnd(range);
+  yield* invalidateRangeEnd(range);
   return stoppedAt - oldAddress;
 });
 

@@ -6,24 +6,24 @@
  * where a callback cannot go on without sleeping the VMA is left alone, with no end and its entries untouched, and
  * the reaper tries again later, ten times at most. Before v4.19 an mm with notifiers was not reaped at all, and before
  * that it was, without telling them.
- * Simplified: faults of the victim do not fail meanwhile (MMF_UNSTABLE): they find zeroes.
+ * From the first attempt on faults of the victim in private memory end in SIGBUS (MMF_UNSTABLE, v4.14): what
+ * they would find is not what was there.
  */
 import { fn } from '../kernel/call.ts';
+import { writeOnce } from '../kernel/field.ts';
 import { running } from '../kernel/running.ts';
 import { downReadTrylock, upRead } from '../kernel/rwsem.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
 import { vmas } from '../mm-types/mm-take-all-locks.ts';
 import { VM_LOCKED, VM_PFNMAP, VM_SHARED } from '../mm-types/vm-flags.ts';
 import type { VmArea } from '../mm-types/vma.ts';
-import {
-  mmuNotifierInvalidateRangeEnd,
-  mmuNotifierInvalidateRangeStartNonblock,
-} from '../mmu-notifier/invalidate.ts';
+import { mmuNotifierInvalidateRangeStartNonblock } from '../mmu-notifier/invalidate.ts';
 import {
   mmHasNotifiers,
   MMU_NOTIFY_UNMAP,
   type MmuNotifierRange,
 } from '../mmu-notifier/mmu-notifier.ts';
+import { invalidateRangeEnd } from './invalidate-end.ts';
 import { behaviourOf } from './behaviour.ts';
 import { tlbFinishMmu, tlbGatherMmu } from './mmu-gather.ts';
 import { unmapSingleVma } from './zap.ts';
@@ -40,7 +40,7 @@ const reapVma = fn(
     const isRefused = !isSilent && (yield* mmuNotifierInvalidateRangeStartNonblock(range)) !== 0;
     if (!isRefused) {
       yield* unmapSingleVma(tlb, vma, { start, end });
-      if (!isSilent) yield* mmuNotifierInvalidateRangeEnd(range);
+      if (!isSilent) yield* invalidateRangeEnd(range);
     }
     yield* tlbFinishMmu(tlb);
     return !isRefused;
@@ -63,6 +63,8 @@ export const oomReapTaskMm = fn(function* oomReapTaskMm(mm: MmStruct) {
     yield* upRead(mm.mmapSem);
     return true;
   }
+  // Before any page goes: a fault looks under the page-table lock.
+  yield* writeOnce(mm, 'isUnstable', true);
   let isDone = true;
   for (const vma of vmas(mm)) {
     if (isReaped(vma) && !(yield* reapVma(mm, vma))) isDone = false;

@@ -6,7 +6,8 @@
  *   lock the page; used lately? keep it; give it a slot in the swap space; try_to_unmap; still mapped? keep it;
  *   dirty? write it; does nobody else refer to it? freeze, take it out of the cache, free it
  *
- * Modelled: anonymous pages go to swap, those of MADV_FREE go without a trace. Pages of tmpfs are unmapped, and
+ * Modelled: what runs in it is marked for lockdep (fs_reclaim), which each allocation that may enter it waits for;
+ * anonymous pages go to swap, those of MADV_FREE go without a trace. Pages of tmpfs are unmapped, and
  * stay in the page cache. Simplified: there are no lists of pages: which page reclaim comes to is said by whoever
  * sets it up, by its address; direct reclaim is a choice at each allocation, as often as it was armed.
  */
@@ -15,7 +16,9 @@ import { peek } from '../kernel/await.ts';
 import { fn } from '../kernel/call.ts';
 import { choose } from '../kernel/choose.ts';
 import { dataRaceWrite } from '../kernel/field.ts';
+import { GFP_KERNEL, type Gfp } from '../kernel/gfp.ts';
 import { perKernel, type Kernel } from '../kernel/kernel.ts';
+import { fsReclaimAcquire, fsReclaimRelease } from '../kernel/lock-map.ts';
 import { access, COMMUTE, made, Operation, READ, WRITE, type Access } from '../kernel/operation.ts';
 import { running } from '../kernel/running.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
@@ -176,13 +179,24 @@ export const shrinkPage = fn(
   { name: 'shrink_folio_list' },
 );
 
+/** Reclaim that was entered with `gfp` comes to a place: whether its page was freed. */
+const shrinkPlace = fn(
+  function* shrinkPlace({ mm, address }: Place, ignoresReferences: boolean, gfp: Gfp) {
+    fsReclaimAcquire(gfp);
+    const page = yield* isolatePage(mm, address);
+    const isFreed = page !== null && (yield* shrinkPage(page, ignoresReferences));
+    fsReclaimRelease(gfp);
+    return isFreed;
+  },
+  { name: 'shrink_node' },
+);
+
 /** Reclaims the page at `address`, as kswapd does when it comes to it: whether it was freed. May sleep. */
 export const reclaimPage = fn(
   function* reclaimPage(mm: MmStruct, address: number, ignoresReferences: boolean) {
-    const page = yield* isolatePage(mm, address);
-    return page === null ? false : yield* shrinkPage(page, ignoresReferences);
+    return yield* shrinkPlace({ mm, address }, ignoresReferences, GFP_KERNEL);
   },
-  { name: 'shrink_node' },
+  { name: 'balance_pgdat' },
 );
 
 /** How often allocations may still enter reclaim, and what they come to. */
@@ -194,14 +208,14 @@ class DirectReclaim {
 const directReclaim = perKernel(() => new DirectReclaim());
 
 /** `try_to_free_pages`: at an allocation of a page that may sleep. */
-const tryToFreePages = fn(function* tryToFreePages() {
+const tryToFreePages = fn(function* tryToFreePages(gfp: Gfp) {
   const state = directReclaim(running);
   const { target } = state;
   if (state.left === 0 || target === null) return;
   if ((yield* choose(2, 'does the allocation enter reclaim?')) === 0) return;
   // Not from within reclaim: PF_MEMALLOC.
   state.left -= 1;
-  yield* reclaimPage(target.mm, target.address, true);
+  yield* shrinkPlace(target, true, gfp);
 });
 
 /**

@@ -20,11 +20,9 @@ import {
   setPteAt,
 } from '../mm-types/page-table.ts';
 import { VM_SOFTDIRTY } from '../mm-types/vm-flags.ts';
-import {
-  mmuNotifierInvalidateRangeEnd,
-  mmuNotifierInvalidateRangeStart,
-} from '../mmu-notifier/invalidate.ts';
+import { mmuNotifierInvalidateRangeStart } from '../mmu-notifier/invalidate.ts';
 import { MMU_NOTIFY_SOFT_DIRTY, type MmuNotifierRange } from '../mmu-notifier/mmu-notifier.ts';
+import { invalidateRangeEnd } from './invalidate-end.ts';
 import { nextLeaf, pteIndex, type LeafRange } from './page-table-walk.ts';
 import { flushTlbMm } from './tlb.ts';
 
@@ -67,7 +65,7 @@ export const clearRefsSoftDirty = fn(
         leaf = yield* nextLeaf(mm, leaf.end, vma.vmEnd);
       }
     }
-    yield* mmuNotifierInvalidateRangeEnd(range);
+    yield* invalidateRangeEnd(range);
     yield* flushTlbMm(mm);
     yield* atomicDec(mm.tlb.flushPending);
     yield* upWrite(mm.mmapSem);

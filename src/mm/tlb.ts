@@ -5,7 +5,18 @@
  * accessed and the dirty bit, and is tried again: between loading a translation and using it anything may
  * happen. A flush is one step for all CPUs. Its place in the code is the kernel's.
  */
-import { access, COMMUTE, made, Operation, READ, WRITE, type Access } from '../kernel/operation.ts';
+import { ULONG_MAX } from '../base/ulong.ts';
+import { fn } from '../kernel/call.ts';
+import {
+  access,
+  COMMUTE,
+  made,
+  Operation,
+  READ,
+  WRITE,
+  type Access,
+  type Yieldable,
+} from '../kernel/operation.ts';
 import { running } from '../kernel/running.ts';
 import type { Task } from '../kernel/task.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
@@ -20,6 +31,9 @@ import {
   type Pte,
 } from '../mm-types/page-table.ts';
 import type { MmTlb, TlbEntry } from '../mm-types/tlb.ts';
+import { mmuNotifierInvalidateRange } from '../mmu-notifier/invalidate-range.ts';
+import { mmHasNotifiers } from '../mmu-notifier/mmu-notifier.ts';
+import { behaviourOf } from './behaviour.ts';
 import { pfnToPage } from './frames.ts';
 import { pteIndex } from './page-table-walk.ts';
 
@@ -204,12 +218,30 @@ export function cpuStore(mm: MmStruct, address: number, byte: number): Operation
   return made(operationsOf(mm).store, { address, byte });
 }
 
-/** `flush_tlb_range(vma, start, end)`, in bytes. Never sleeps. */
-export function flushTlbRange(mm: MmStruct, start: number, end: number): Operation<void> {
+/** A flush of the CPUs' TLBs alone, in bytes. Never sleeps. */
+export function flushCpuTlbs(mm: MmStruct, start: number, end: number): Operation<void> {
   return made(operationsOf(mm).flush, { start, end });
 }
 
+/** A flush that hardware which walks the page tables hears of. `end` may be Infinity. */
+const flushAll = fn(
+  function* flushAll(mm: MmStruct, start: number, end: number) {
+    yield* flushCpuTlbs(mm, start, end);
+    yield* mmuNotifierInvalidateRange(mm, start, Math.min(end, ULONG_MAX));
+  },
+  { name: 'flush_tlb_mm_range' },
+);
+
+/**
+ * `flush_tlb_range(vma, start, end)`, in bytes: the CPUs' TLBs, and those of hardware that walks their page tables
+ * unless the end tells them (see the switch `invalidateRange`). Never sleeps.
+ */
+export function flushTlbRange(mm: MmStruct, start: number, end: number): Yieldable<void> {
+  const isTold = behaviourOf(running).invalidateRange === 'flush' && mmHasNotifiers(mm);
+  return isTold ? flushAll(mm, start, end) : flushCpuTlbs(mm, start, end);
+}
+
 /** `flush_tlb_mm(mm)`. Never sleeps. */
-export function flushTlbMm(mm: MmStruct): Operation<void> {
-  return made(operationsOf(mm).flush, { start: 0, end: Infinity });
+export function flushTlbMm(mm: MmStruct): Yieldable<void> {
+  return flushTlbRange(mm, 0, Infinity);
 }

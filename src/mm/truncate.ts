@@ -20,12 +20,14 @@ import { atomicRead } from '../kernel/atomic.ts';
 import { fn } from '../kernel/call.ts';
 import { readOnce, writeOnce } from '../kernel/field.ts';
 import { made, Operation, access, WRITE, type Access } from '../kernel/operation.ts';
+import { running } from '../kernel/running.ts';
 import { downRead, downWrite, upRead, upWrite } from '../kernel/rwsem.ts';
 import type { Task } from '../kernel/task.ts';
 import type { AddressSpace } from '../mm-types/address-space.ts';
 import { PAGE_SIZE } from '../mm-types/mm-struct.ts';
 import { PG_DIRTY, setPageFlag, type Page } from '../mm-types/page.ts';
 import { loadByte, storeByte, type PageContents } from '../mm-types/page-contents.ts';
+import { behaviourOf } from './behaviour.ts';
 import { vmaIntervalTreeFirst, vmaIntervalTreeNext } from './file-mapping.ts';
 import { putPage } from './frames.ts';
 import {
@@ -52,7 +54,8 @@ export const unmapMappingPages = fn(function* unmapMappingPages(
   last: number,
   details: ZapDetails,
 ) {
-  yield* downRead(mapping.iMmapRwsem);
+  const isWriter = behaviourOf(running).unmapMappingLock === 'write';
+  yield* isWriter ? downWrite(mapping.iMmapRwsem) : downRead(mapping.iMmapRwsem);
   let vma = vmaIntervalTreeFirst(mapping, first, last);
   while (vma !== null) {
     const end = vma.vmPgoff + (vma.vmEnd - vma.vmStart) / PAGE_SIZE - 1;
@@ -61,7 +64,7 @@ export const unmapMappingPages = fn(function* unmapMappingPages(
     yield* zapPageRangeSingle(vma, from, to, details);
     vma = vmaIntervalTreeNext(vma, first, last);
   }
-  yield* upRead(mapping.iMmapRwsem);
+  yield* isWriter ? upWrite(mapping.iMmapRwsem) : upRead(mapping.iMmapRwsem);
 });
 
 /** Makes a part of a page zero; the argument is start × 8192 + end. */

@@ -6,11 +6,14 @@
  * unlock; end. The reverse-map lock is held, mmap_sem is not; the page is locked. A page that is pinned, locked into
  * memory (mlock), or found dirty though it was to be dropped, stays.
  *
+ * Before v4.14 it was told in other ways, see `unmapNotifies` in behaviour.ts.
+ *
  * Simplified: no deferred flushes; one notification for each VMA, as for pages that are not huge.
  */
 import { atomicRead } from '../kernel/atomic.ts';
 import { fn } from '../kernel/call.ts';
 import { dataRace, dataRaceWrite } from '../kernel/field.ts';
+import { running } from '../kernel/running.ts';
 import { spinUnlock } from '../kernel/spinlock.ts';
 import { PG_DIRTY, PG_SWAPBACKED, setPageFlag, testPageFlag, type Page } from '../mm-types/page.ts';
 import {
@@ -29,11 +32,11 @@ import {
 } from '../mm-types/page-table.ts';
 import { VM_LOCKED } from '../mm-types/vm-flags.ts';
 import type { VmArea } from '../mm-types/vma.ts';
-import {
-  mmuNotifierInvalidateRangeEnd,
-  mmuNotifierInvalidateRangeStart,
-} from '../mmu-notifier/invalidate.ts';
+import { mmuNotifierInvalidateRangeStart } from '../mmu-notifier/invalidate.ts';
+import { mmuNotifierInvalidateRange } from '../mmu-notifier/invalidate-range.ts';
 import { MMU_NOTIFY_CLEAR, type MmuNotifierRange } from '../mmu-notifier/mmu-notifier.ts';
+import { behaviourOf } from './behaviour.ts';
+import { invalidateRangeEnd } from './invalidate-end.ts';
 import { GUP_PIN_COUNTING_BIAS, putPage } from './frames.ts';
 import { pteIndex } from './page-table-walk.ts';
 import {
@@ -111,6 +114,11 @@ const unmapEntry = fn(
       return false;
     }
     if (entry !== 0) yield* setPteAt(table, index, entry);
+    const { invalidateRange, unmapNotifies } = behaviourOf(running);
+    const tellsEach = invalidateRange === 'end' && unmapNotifies === 'range';
+    if (page.isAnon && !how.isMigration && tellsEach) {
+      yield* mmuNotifierInvalidateRange(mm, address, address + 4096);
+    }
     yield* pageRemoveRmap(page);
     yield* putPage(page);
     return true;
@@ -132,15 +140,19 @@ const unmapOne = fn(
       event: MMU_NOTIFY_CLEAR,
       flags: 0,
     };
-    yield* mmuNotifierInvalidateRangeStart(range);
+    const { unmapNotifies } = behaviourOf(running);
+    if (unmapNotifies === 'range') yield* mmuNotifierInvalidateRangeStart(range);
     const at = yield* pageVmaMapped(page, vma, mapsPage);
     let goesOn = true;
     if (at !== null) {
       const isLocked = (vma.vmFlags & VM_LOCKED) !== 0 && !how.ignoresLocks;
       goesOn = !isLocked && (yield* unmapEntry(at, how));
+      if (unmapNotifies === 'page-locked')
+        yield* mmuNotifierInvalidateRange(mm, address, range.end);
       yield* spinUnlock(at.table.ptl);
+      if (unmapNotifies === 'page-after') yield* mmuNotifierInvalidateRange(mm, address, range.end);
     }
-    yield* mmuNotifierInvalidateRangeEnd(range);
+    if (unmapNotifies === 'range') yield* invalidateRangeEnd(range);
     return goesOn;
   },
   { name: 'try_to_unmap_one' },

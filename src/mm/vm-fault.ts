@@ -1,4 +1,6 @@
 /** One page fault: what it was (FAULT_FLAG_*) and how it ended (VM_FAULT_*), with the kernel's values. */
+import { fn } from '../kernel/call.ts';
+import { readOnce } from '../kernel/field.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
 import type { VmArea } from '../mm-types/vma.ts';
 
@@ -27,3 +29,14 @@ export interface VmFault {
   /** FAULT_FLAG_*. */
   readonly flags: number;
 }
+
+/**
+ * `check_stable_address_space(mm)`: 0, or VM_FAULT_SIGBUS while the OOM reaper takes the pages of the mm: nothing may be
+ * put where something was. Under the page-table lock.
+ */
+export const checkStableAddressSpace = fn(
+  function* checkStableAddressSpace(mm: MmStruct) {
+    return (yield* readOnce(mm, 'isUnstable')) ? VM_FAULT_SIGBUS : 0;
+  },
+  { name: 'check_stable_address_space' },
+);

@@ -25,15 +25,13 @@ import {
   type Pte,
 } from '../mm-types/page-table.ts';
 import type { VmArea } from '../mm-types/vma.ts';
-import {
-  mmuNotifierInvalidateRangeEnd,
-  mmuNotifierInvalidateRangeStart,
-} from '../mmu-notifier/invalidate.ts';
+import { mmuNotifierInvalidateRangeStart } from '../mmu-notifier/invalidate.ts';
 import {
   MMU_NOTIFY_CLEAR,
   MMU_NOTIFY_UNMAP,
   type MmuNotifierRange,
 } from '../mmu-notifier/mmu-notifier.ts';
+import { invalidateRangeEnd } from './invalidate-end.ts';
 import { pfnToPage } from './frames.ts';
 import {
   tlbFinishMmu,
@@ -162,7 +160,7 @@ export const unmapVmas = fn(function* unmapVmas(
   };
   yield* mmuNotifierInvalidateRangeStart(range);
   for (const vma of vmas) yield* unmapSingleVma(tlb, vma, { start, end });
-  yield* mmuNotifierInvalidateRangeEnd(range);
+  yield* invalidateRangeEnd(range);
 });
 
 /**
@@ -180,7 +178,7 @@ export const zapPageRangeSingle = fn(function* zapPageRangeSingle(
   const range: MmuNotifierRange = { mm, vma, start, end, event: MMU_NOTIFY_CLEAR, flags: 0 };
   yield* mmuNotifierInvalidateRangeStart(range);
   yield* unmapSingleVma(tlb, vma, { start, end }, details);
-  yield* mmuNotifierInvalidateRangeEnd(range);
+  yield* invalidateRangeEnd(range);
   yield* tlbFinishMmu(tlb);
 });
 

@@ -1,4 +1,4 @@
-/** Every switch in both positions. Where each comes from stands beside it in mm/behaviour.ts. */
+/** Every switch in both positions; those of devices, khugepaged and hardware are in device.test.ts. Where each comes from stands beside it in mm/behaviour.ts. */
 import { expect, test } from 'vitest';
 import * as m from '../../src/base/mman.ts';
 import { fn } from '../../src/kernel/call.ts';
@@ -233,5 +233,10 @@ test('a kernel of v5.4 has the old position of what has changed since', () => {
     'mremapUnmapsBeforeChecks',
     'mergesFaultedIntoUnfaulted',
     'changePte',
+    'invalidateRange',
+    'fileCollapseNotifies',
+    'migrateEvent',
+    'deviceExclusive',
+    'unmapMappingLock',
   ]);
 });

@@ -1,8 +1,6 @@
 /** Registration and unregistration by themselves: against exit, and against reclaim. */
 import { Subscriber, subscriberOps } from '../../drivers/subscriber/index.ts';
 import type { KernelCallable } from '../../kernel/call.ts';
-import { fsReclaimAcquire, fsReclaimRelease } from '../../kernel/lock-map.ts';
-import { GFP_KERNEL } from '../../kernel/gfp.ts';
 import { allocateStatic } from '../../kernel/slab.ts';
 import type { Machine } from '../../mm/machine.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
@@ -118,9 +116,7 @@ export const allocationUnderLocks = defineScenario<State>({
     reclaim: {
       // An allocation of somebody else that has entered reclaim.
       *run({ mm }) {
-        fsReclaimAcquire(GFP_KERNEL);
         yield* reclaimPage(mm, ADDRESS, true);
-        fsReclaimRelease(GFP_KERNEL);
       },
     },
   },
