@@ -22,7 +22,7 @@ export class Atomic extends KernelObject {
   lastChange = -1;
   valueBefore = 0;
   /** By their kernel names; made on first use. */
-  readonly operations: Record<string, AtomicOperation<unknown>> = {};
+  operations: Record<string, AtomicOperation<unknown>> | null = null;
 
   constructor(at: Placement, initial: number) {
     super(at);
@@ -148,10 +148,11 @@ function operationOf<T extends AtomicOperation<unknown>>(
   label: string,
   build: (counter: Atomic, label: string) => T,
 ): T {
-  const found = counter.operations[label];
+  const operations = (counter.operations ??= {});
+  const found = operations[label];
   if (found !== undefined) return found as T;
   const operation = build(counter, label);
-  counter.operations[label] = operation;
+  operations[label] = operation;
   return operation;
 }
 

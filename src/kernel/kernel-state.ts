@@ -11,6 +11,7 @@ import type { Kernel } from './kernel.ts';
 import { Memory, type KernelObject, type MemoryKind } from './memory.ts';
 import { OOPS } from './oops.ts';
 import { access, READ, type Access, type AccessMode, type Operation } from './operation.ts';
+import { SlabMemory } from './slab-memory.ts';
 import { Task, type HeldLock } from './task.ts';
 import type { Breach, Tracer, Use, Watch } from './watch.ts';
 
@@ -55,7 +56,7 @@ export abstract class KernelState {
   /** Steps taken so far; the step being taken has the index `stepCount - 1`. */
   stepCount = 0;
   /** Live memory that came from the slab. */
-  readonly slabMemory = new Set<Memory>();
+  readonly slabMemory = new SlabMemory();
   readonly findings: Finding[] = [];
   readonly goals = new Set<string>();
   /** Goals that are reached by calling a function, by its kernel name. */

@@ -30,6 +30,8 @@ export class Memory {
   readonly firstVariable: number;
   readonly variableCount: number;
   isLive = true;
+  /** Its place among the live memory of the slab, or -1; see slab-memory.ts. */
+  slabIndex = -1;
   /** What the memory holds: the outermost object, once it is built. */
   object: KernelObject | null = null;
   allocated: Origin | null = null;
@@ -55,12 +57,14 @@ export class Memory {
  * from the outermost allocation on, as the kernel would write it (`kfd_process.mutex`).
  */
 export abstract class KernelObject {
-  readonly memory: Memory;
-  readonly path: string;
+  // Declared only: a class field is defined before the constructor assigns it, which is slow where many
+  // classes share it.
+  declare readonly memory: Memory;
+  declare readonly path: string;
   /** The first of its variables. */
-  readonly variable: number;
+  declare readonly variable: number;
   /** The struct it is embedded in, or null for the outermost. */
-  readonly container: KernelObject | null;
+  declare readonly container: KernelObject | null;
 
   constructor(at: Placement) {
     this.memory = at.memory;

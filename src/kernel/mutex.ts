@@ -44,21 +44,31 @@ export class Mutex extends KernelObject {
   /** The step of the last unlock, or -1. */
   lastRelease = -1;
   readonly pastHolds: PastHold[] = [];
-  readonly held: HeldLock;
-  /** Made on first use. */
-  readonly operations: MutexOperations = {
-    lock: null,
-    killable: null,
-    interruptible: null,
-    trylock: null,
-    unlock: null,
-    isLocked: null,
-    nested: null,
-  };
+  private readonly lockClass: LockClass;
+  private heldNow: HeldLock | null = null;
+  private madeOperations: MutexOperations | null = null;
 
   constructor(at: Placement, lockClass = new LockClass()) {
     super(at);
-    this.held = heldAs(this, 'write', lockClass);
+    this.lockClass = lockClass;
+  }
+
+  // Many locks are never taken, and most only ever in one way: what that needs is made on first use.
+
+  get held(): HeldLock {
+    return (this.heldNow ??= heldAs(this, 'write', this.lockClass));
+  }
+
+  get operations(): MutexOperations {
+    return (this.madeOperations ??= {
+      lock: null,
+      killable: null,
+      interruptible: null,
+      trylock: null,
+      unlock: null,
+      isLocked: null,
+      nested: null,
+    });
   }
 }
 

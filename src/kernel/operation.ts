@@ -81,19 +81,23 @@ export type PastHold = readonly [since: number, end: number];
 /** One step of the kernel, made and not taken yet: `yield*` hands it to the engine, with its result as the value. */
 export abstract class Operation<R = void> extends Yieldable<R> {
   /** The memory that the operation touches; using it after it was freed is a finding. */
-  readonly memory: Memory | null;
+  declare readonly memory: Memory | null;
+
+  // The three below are false on the prototype, for all that do not say otherwise: what is made for every
+  // fresh object should be small.
+
   /** True for operations that may sleep: running one in atomic context is a finding. */
-  readonly maySleep: boolean = false;
+  declare readonly maySleep: boolean;
   /**
    * True if the operation turns preemption off, which shuts out the other tasks of its CPU until it
    * is turned on again.
    */
-  readonly disablesPreemption: boolean = false;
+  declare readonly disablesPreemption: boolean;
   /**
    * True if what the operation touches depends on the state it is judged in, as long as it is pending:
    * a trylock writes only when it succeeds.
    */
-  readonly footprintVaries: boolean = false;
+  declare readonly footprintVaries: boolean;
 
   constructor(memory: Memory | null) {
     super();
@@ -140,6 +144,12 @@ export abstract class Operation<R = void> extends Yieldable<R> {
     return [];
   }
 }
+
+Object.assign(Operation.prototype, {
+  maySleep: false,
+  disablesPreemption: false,
+  footprintVaries: false,
+});
 
 /**
  * Registers that `operation` was made and must be the next thing its task yields, with the argument

@@ -43,23 +43,33 @@ export class Spinlock extends KernelObject {
   /** The step of the last unlock, or -1. */
   lastRelease = -1;
   readonly pastHolds: PastHold[] = [];
-  readonly held: HeldLock;
-  /** Made on first use: most locks are only ever used in one way. */
-  readonly operations: SpinOperations = {
-    lock: null,
-    lockIrq: null,
-    lockIrqsave: null,
-    trylock: null,
-    unlock: null,
-    unlockIrq: null,
-    unlockIrqrestore: null,
-    isLocked: null,
-    nested: null,
-  };
+  private readonly lockClass: LockClass;
+  private heldNow: HeldLock | null = null;
+  private madeOperations: SpinOperations | null = null;
 
   constructor(at: Placement, lockClass = new LockClass()) {
     super(at);
-    this.held = heldAs(this, 'write', lockClass);
+    this.lockClass = lockClass;
+  }
+
+  // Many locks are never taken, and most only ever in one way: what that needs is made on first use.
+
+  get held(): HeldLock {
+    return (this.heldNow ??= heldAs(this, 'write', this.lockClass));
+  }
+
+  get operations(): SpinOperations {
+    return (this.madeOperations ??= {
+      lock: null,
+      lockIrq: null,
+      lockIrqsave: null,
+      trylock: null,
+      unlock: null,
+      unlockIrq: null,
+      unlockIrqrestore: null,
+      isLocked: null,
+      nested: null,
+    });
   }
 }
 

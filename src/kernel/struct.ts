@@ -73,6 +73,8 @@ interface Layout {
   readonly objects: readonly {
     readonly key: string;
     readonly name: string;
+    /** Its path in an instance that is in nothing else. */
+    readonly path: string;
     readonly offset: number;
     readonly spec: FieldSpec<unknown>;
   }[];
@@ -80,15 +82,18 @@ interface Layout {
   readonly variables: number;
 }
 
-function layOut(fields: Fields): Layout {
+function layOut(structName: string, fields: Fields): Layout {
   const plain: { slot: string; initial: unknown }[] = [];
-  const objects: { key: string; name: string; offset: number; spec: FieldSpec<unknown> }[] = [];
+  const objects: Layout['objects'][number][] = [];
+  const prefix = structName === '' ? '' : `${structName}.`;
   const offsets: Record<string, number> = {};
   let variables = 0;
   for (const [key, value] of Object.entries(fields)) {
     offsets[key] = variables;
     if (value instanceof FieldSpec) {
-      objects.push({ key, name: kernelName(key), offset: variables, spec: value });
+      const own = kernelName(key);
+      const path = `${prefix}${own}`;
+      objects.push({ key, name: own, path, offset: variables, spec: value });
       variables += value.variables;
     } else {
       plain.push({
@@ -121,7 +126,7 @@ function definePlainAccessor(prototype: object, key: string, offset: number): vo
  * (`ptr<T>()`), or plain initial values.
  */
 export function struct<const F extends Fields>(name: string, fields: F): StructType<F> {
-  const layout = layOut(fields);
+  const layout = layOut(name, fields);
   const separator = name === '' ? '' : '.';
 
   class StructInstance extends StructObject {
@@ -131,10 +136,12 @@ export function struct<const F extends Fields>(name: string, fields: F): StructT
       super(at);
       const self = this as unknown as Record<string, unknown>;
       for (const item of layout.plain) self[item.slot] = item.initial;
+      // Most are, and each of their paths is one string.
+      const isOutermost = at.path === name;
       for (const item of layout.objects) {
         self[item.key] = item.spec.make({
           memory: at.memory,
-          path: `${at.path}${separator}${item.name}`,
+          path: isOutermost ? item.path : `${at.path}${separator}${item.name}`,
           variable: at.variable + item.offset,
           container: this,
         });

@@ -21,6 +21,7 @@ import { Spinlock } from '../kernel/spinlock.ts';
 import type { Task } from '../kernel/task.ts';
 
 export const PTRS_PER_TABLE = 512;
+const PAGE_SIZE = 4096;
 export const PMD_SIZE = 2 ** 21;
 export const PUD_SIZE = 2 ** 30;
 export const PGDIR_SIZE = 2 ** 39;
@@ -78,9 +79,12 @@ export function pteModify(pte: Pte, set: number, clear: number): Pte {
   return pte - flags + ((flags & ~clear) | set);
 }
 
+/** The bytes that an entry of a table maps, by level. */
+const ENTRY_SPANS = [1, PAGE_SIZE, PMD_SIZE, PUD_SIZE, PGDIR_SIZE] as const;
+
 /** The position of `address` in a table of a level: 1 is the lowest. */
 export function tableIndex(address: number, level: number): number {
-  return Math.floor(address / 2 ** (3 + 9 * level)) % PTRS_PER_TABLE;
+  return Math.floor(address / (ENTRY_SPANS[level] as number)) % PTRS_PER_TABLE;
 }
 
 const LEVEL_NAMES = ['', 'pte_t', 'pmd_t', 'pud_t', 'pgd_t'] as const;
@@ -92,7 +96,7 @@ export class PageTable extends KernelObject {
   /** 1: entries of pages; 2, 3, 4: of tables. */
   readonly level: number;
   /** Of level 1; raw, for detectors and for who is in the middle of an operation. */
-  readonly ptes: Float64Array;
+  readonly ptes: Pte[];
   /** Of the other levels; raw, too. */
   readonly tables: (PageTable | null)[];
   /** Protects the entries of a table of level 1. */
@@ -112,7 +116,7 @@ export class PageTable extends KernelObject {
     });
     this.level = level;
     this.base = base;
-    this.ptes = level === 1 ? new Float64Array(PTRS_PER_TABLE) : NO_PTES;
+    this.ptes = level === 1 ? ALL_NONE.slice() : NO_PTES;
     this.tables = level === 1 ? NO_TABLES : ALL_NULL.slice();
     this.ptl = new Spinlock({
       memory,
@@ -142,9 +146,13 @@ export class PageTable extends KernelObject {
   }
 }
 
-const NO_PTES = new Float64Array(0);
+const NO_PTES: Pte[] = [];
 const NO_TABLES: (PageTable | null)[] = [];
-/** A copy of it is made in no time. */
+/**
+ * Copies of these two are made in no time, less than a typed array takes. The numbers were no integers first,
+ * so that the engine keeps them, too, as doubles from the beginning.
+ */
+const ALL_NONE: Pte[] = Array.from({ length: PTRS_PER_TABLE }, () => 0.5).fill(0);
 const ALL_NULL: (PageTable | null)[] = Array.from({ length: PTRS_PER_TABLE }, () => null);
 
 abstract class PteOperation<R> extends Operation<R> {
@@ -291,24 +299,25 @@ class WalkUpper extends Operation<PageTable | null> {
   }
 
   footprint(out: Access[], task: Task): void {
-    const [address, level] = this.place(task);
-    this.root.walkFootprint(out, address, level);
+    this.root.walkFootprint(out, addressOf(task), levelOf(task));
   }
 
   perform(task: Task): PageTable | null {
-    const [address, level] = this.place(task);
-    return this.root.find(address, level);
+    return this.root.find(addressOf(task), levelOf(task));
   }
 
   describe(task: Task): string {
-    const [address, level] = this.place(task);
-    return `${LEVEL_NAMES[level]?.replace('_t', '')}_offset(mm, 0x${address.toString(16)})`;
+    const name = LEVEL_NAMES[levelOf(task)]?.replace('_t', '');
+    return `${name}_offset(mm, 0x${addressOf(task).toString(16)})`;
   }
+}
 
-  private place(task: Task): readonly [number, number] {
-    const packed = task.argument as number;
-    return [Math.floor(packed / 8), packed % 8];
-  }
+function addressOf(task: Task): number {
+  return Math.floor((task.argument as number) / 8);
+}
+
+function levelOf(task: Task): number {
+  return (task.argument as number) % 8;
 }
 
 /** Links `table`, or takes out what is there for NULL. */

@@ -38,7 +38,7 @@ export class PageFlags extends KernelObject {
   bits = 1 << PG_SWAPBACKED;
   /** The step since which an anonymous page says where it belongs, or -1; raw. */
   publishedAt = -1;
-  readonly operations: Record<string, FlagOperation> = {};
+  operations: Record<string, FlagOperation> | null = null;
 }
 
 type Verb = 'Set' | 'Clear' | 'Test' | 'TestSet' | 'TestClear';
@@ -76,7 +76,7 @@ class FlagOperation extends Operation<boolean> {
 }
 
 function flagOperation(page: Page, verb: Verb, flag: PageFlag): Operation<boolean> {
-  const { operations } = page.flags;
+  const operations = (page.flags.operations ??= {});
   const key = `${verb}${flag}`;
   return made((operations[key] ??= new FlagOperation(page.flags, verb, flag)));
 }

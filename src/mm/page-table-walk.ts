@@ -16,17 +16,21 @@ import type { MmStruct } from '../mm-types/mm-struct.ts';
 import {
   linkTable,
   PageTable,
+  PGDIR_SIZE,
   PMD_SIZE,
   PTE_PRESENT,
+  PUD_SIZE,
   TABLE_VARIABLES,
   tableIndex,
   tableOffset,
 } from '../mm-types/page-table.ts';
 import { perKernel } from '../kernel/kernel.ts';
 
+const TABLE_SPANS = [4096, PMD_SIZE, PUD_SIZE, PGDIR_SIZE, 2 ** 48] as const;
+
 /** Bytes that a table of a level maps: 2 MiB, 1 GiB, 512 GiB, 256 TiB. */
 export function tableSpan(level: number): number {
-  return 2 ** (12 + 9 * level);
+  return TABLE_SPANS[level] as number;
 }
 
 /** Addresses of tables: one page each, from an arena of the task. */

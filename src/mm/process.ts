@@ -98,11 +98,13 @@ export class Process {
 
   leave(task: Task): void {
     this.inside.delete(task);
+    task.mm = null;
+    task.process = null;
+    // Set-up and direct mode count no steps.
+    if (running.now < 0) return;
     // No holes: a child's first call may be made by a task that is not the first.
     while (this.leaveSteps.length < task.index) this.leaveSteps.push(-1);
     this.leaveSteps[task.index] = running.now;
-    task.mm = null;
-    task.process = null;
   }
 
   // The system calls. Each returns what the kernel would, -errno on failure, and -ESRCH if the process
