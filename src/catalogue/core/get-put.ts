@@ -56,7 +56,7 @@ export const putPutMunmap = defineScenario<Subject>({
 
 export const twoOwners = defineScenario<Subject>({
   name: 'two-owners',
-  models: ['patch 3', 'A-16'],
+  models: ['patch 3'],
   about:
     'two owners of one ops table, each of which gets and puts: one subscriber, or one after another',
   variants: SERIES_IS_CLEAN,

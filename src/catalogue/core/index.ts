@@ -5,6 +5,7 @@ import * as candidates from './candidates.ts';
 import * as exit from './exit.ts';
 import * as getPut from './get-put.ts';
 import * as interval from './interval.ts';
+import * as invalidatePage from './invalidate-page.ts';
 import * as limits from './limits.ts';
 import * as nonBlockable from './non-blockable.ts';
 import * as pages from './pages.ts';
@@ -17,6 +18,7 @@ const FILES = [
   nonBlockable,
   interval,
   pages,
+  invalidatePage,
   unregister,
   candidates,
   callback,
