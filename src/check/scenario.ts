@@ -32,6 +32,7 @@ export interface KnownViolation {
   readonly object?: string;
 }
 
+/** One version of the code under test, and what is expected of it. */
 export interface Variant {
   readonly expect?: Expectation;
   /**
@@ -61,6 +62,7 @@ export function goalName(goal: Goal): string {
   return typeof goal === 'string' ? goal : goal.name;
 }
 
+/** A scenario: what is set up, which tasks run side by side, and what is expected. See {@link defineScenario}. */
 export interface ScenarioDefinition<K extends Kernel, S> {
   readonly name: string;
   /** What it stands for: patches, published bugs, candidates, by the names of the facts. */

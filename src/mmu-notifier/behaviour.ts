@@ -7,6 +7,7 @@
  */
 import { perKernel, type Kernel } from '../kernel/kernel.ts';
 
+/** Where versions of the notifier core differ: one switch for each difference. */
 export interface NotifierBehaviour {
   /**
    * When a callback refuses a range that is not blockable, all notifiers get the end at once: those that had

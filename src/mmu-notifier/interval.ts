@@ -55,6 +55,7 @@ import {
 } from './mmu-notifier.ts';
 import { mmuNotifierRegister, mmuNotifierRegisterLocked } from './register.ts';
 
+/** The callback of an interval notifier. */
 export interface MmuIntervalNotifierOps {
   /**
    * The range is about to change. Under the lock that the driver holds for {@link mmuIntervalReadRetry}: sets the
@@ -65,6 +66,7 @@ export interface MmuIntervalNotifierOps {
   readonly invalidate: KernelCallable<[MmuIntervalNotifier, MmuNotifierRange, number], boolean>;
 }
 
+/** struct mmu_interval_notifier: embedded in what a driver has for a range. */
 export const MmuIntervalNotifier = struct('mmu_interval_notifier', {
   /** In `mmu_notifier_mm.itree`: first and last byte. Under its lock, and while the sequence is even. */
   intervalTree: intervalTreeNode(),
@@ -292,7 +294,7 @@ export function mmuIntervalReadRetry(mni: MmuIntervalNotifier, seq: number): boo
 }
 
 /**
- * The same as a hint without the lock, to give up early: true is certain, false is not.
+ * As {@link mmuIntervalReadRetry}, as a hint without the lock, to give up early: true is certain, false is not.
  *
  * @kernel mmu_interval_check_retry
  */

@@ -164,8 +164,8 @@ export const mmuNotifierInvalidateRangeStart = fn(function* mmuNotifierInvalidat
 });
 
 /**
- * The same for who cannot wait (the OOM reaper). Returns 0, or -EAGAIN: then the caller must neither
- * change the page tables nor call the end.
+ * As {@link mmuNotifierInvalidateRangeStart}, for who cannot wait (the OOM reaper). Returns 0, or -EAGAIN:
+ * then the caller must neither change the page tables nor call the end.
  *
  * @kernel mmu_notifier_invalidate_range_start_nonblock
  */
@@ -195,7 +195,7 @@ export const mmuNotifierInvalidateRangeEnd = fn(function* mmuNotifierInvalidateR
 });
 
 /**
- * The same where invalidate_range was called under the page-table lock already.
+ * As {@link mmuNotifierInvalidateRangeEnd}, where invalidate_range was called under the page-table lock already.
  *
  * @kernel mmu_notifier_invalidate_range_only_end
  */

@@ -42,6 +42,7 @@ export const MMU_NOTIFY_RELEASE = 'MMU_NOTIFY_RELEASE';
 export const MMU_NOTIFY_MIGRATE = 'MMU_NOTIFY_MIGRATE';
 /** The device that `owner` says gets a page for itself (v5.14). */
 export const MMU_NOTIFY_EXCLUSIVE = 'MMU_NOTIFY_EXCLUSIVE';
+/** Why a range is invalidated: MMU_NOTIFY_*. */
 export type MmuNotifierEvent =
   | typeof MMU_NOTIFY_UNMAP
   | typeof MMU_NOTIFY_CLEAR
@@ -130,6 +131,7 @@ export interface MmuNotifierOps {
   readonly freeNotifier?: KernelCallable<[MmuNotifier], void>;
 }
 
+/** struct mmu_notifier: embedded in what a driver has for an mm. */
 export const MmuNotifier = struct('mmu_notifier', {
   /** In `mmu_notifier_mm.list`. Changed under its lock, read under SRCU. */
   hlist: hlistNode(),

@@ -210,10 +210,10 @@ class Reader {
     const [signature] = this.checker.getSignaturesOfType(type, SignatureKind.Call);
     const result = this.checker.getReturnTypeOfSignature(signature!)!;
     const outer = this.typeText(result);
-    const inner = /^(?:Operation|Call|Body|Generator<Operation<unknown>,)/.test(outer)
-      ? (this.checker.getTypeArguments(result as never).at(outer.startsWith('Generator') ? 1 : 0) ??
-        null)
-      : null;
+    const kind = /^(?:(Operation|Call|Yieldable)|Body|Generator)\b/.exec(outer);
+    const ofWhat = kind?.[1] === undefined ? 1 : 0;
+    const inner =
+      kind === null ? null : (this.checker.getTypeArguments(result as never)[ofWhat] ?? null);
     const isYielded = inner !== null;
     const returns = inner === null ? outer : this.typeText(inner);
     const { parameters = [], typeParameters = [] } = (node ?? {}) as {
