@@ -99,8 +99,8 @@ export class Ledger implements Watch {
     const { callee, call } = frame;
     if (call === null) return;
     this.beginCallback(task, frame);
-    const isOfExit = callerName(frame) === 'exit_mmap';
-    if (callee.text !== null || !(isOfExit || isWatched(callee.name))) return;
+    if (callee.text !== null) return;
+    if (!isWatched(callee.name) && callerName(frame) !== 'exit_mmap') return;
     const { name } = callee;
     if (REGISTER.has(name) || INSERT.has(name)) this.beginRegistration(frame);
     if (name === 'mmu_notifier_unregister_no_release') this.leave(notifierIn(call.args));
@@ -216,9 +216,18 @@ export class Ledger implements Watch {
   }
 }
 
+/** Asked at each call and return of each function: most are refused by their first letter. */
 function isWatched(name: string): boolean {
-  return CORE.test(name) || name === 'exit_mmap' || name === 'mmdrop';
+  const first = name.charCodeAt(0);
+  if (first === LETTER_M || first === UNDERSCORE || first === LETTER_D) {
+    return name === 'mmdrop' || CORE.test(name);
+  }
+  return name === 'exit_mmap';
 }
+
+const LETTER_M = 0x6d;
+const LETTER_D = 0x64;
+const UNDERSCORE = 0x5f;
 
 function notifierIn(args: readonly unknown[]): StructObject | null {
   const [first] = args;

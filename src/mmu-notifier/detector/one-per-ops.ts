@@ -6,7 +6,7 @@ import type { HlistNode } from '../../kernel/hlist.ts';
 import type { StructObject } from '../../kernel/struct.ts';
 import type { MmuNotifierMm } from '../mmu-notifier.ts';
 import { reportBroken } from './invariant.ts';
-import type { Ledger, Rule } from './ledger.ts';
+import type { CoreCall, Ledger, Rule } from './ledger.ts';
 import { rawField, type NotifierRecord } from './record.ts';
 
 export class OnePerOps implements Rule {
@@ -16,6 +16,22 @@ export class OnePerOps implements Rule {
 
   constructor(ledger: Ledger) {
     this.ledger = ledger;
+  }
+
+  onReturn({ name }: CoreCall, value: unknown): void {
+    if (name !== 'mmu_notifier_get_locked') return;
+    const record = this.ledger.records.get(value as StructObject);
+    if (record?.kind !== 'register') return;
+    const { object, notifier } = record;
+    reportBroken(this.ledger.kernel, 'I4', {
+      object,
+      message:
+        `mmu_notifier_get returns a ${object} of mmu_notifier_register, whose owner may ` +
+        'unregister and free it',
+      memory: notifier.memory,
+      place: name,
+      otherPlace: 'mmu_notifier_register',
+    });
   }
 
   onListLocked(notifiers: MmuNotifierMm): void {
