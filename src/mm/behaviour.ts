@@ -58,6 +58,11 @@ export interface Behaviour {
    */
   readonly invalidateRange: 'end' | 'flush';
   /**
+   * When a copy on write tells hardware that walks the CPU's page tables, where flushes do not: under the
+   * page-table lock, before the new entry is there (all kernels); or by the end, when others have used it already.
+   */
+  readonly copyTellsHardware: 'locked' | 'end';
+  /**
    * khugepaged tells notifiers when it takes away a page table that maps a file's block (f268f6cf875f, v6.1).
    * Before, it was silent: a secondary MMU went on with pages that no page table mapped any more.
    */
@@ -87,6 +92,7 @@ export const LINUX_6_18: Behaviour = {
   oomReaper: 'nonblock',
   unmapNotifies: 'range',
   invalidateRange: 'flush',
+  copyTellsHardware: 'locked',
   fileCollapseNotifies: true,
   migrateEvent: true,
   deviceExclusive: true,

@@ -35,6 +35,7 @@ import { VM_SHARED, VM_WRITE } from '../mm-types/vm-flags.ts';
 import type { VmArea } from '../mm-types/vma.ts';
 import {
   mmuNotifierChangePte,
+  mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeOnlyEnd,
   mmuNotifierInvalidateRangeStart,
 } from '../mmu-notifier/invalidate.ts';
@@ -131,7 +132,9 @@ const wpPageCopy = fn(function* wpPageCopy(vmf: VmFault, table: PageTable, old: 
   const isSame = table.ptes[index] === old.pte;
   if (isSame) yield* replacePage(vmf, table, old, fresh);
   yield* spinUnlock(table.ptl);
-  yield* mmuNotifierInvalidateRangeOnlyEnd(range);
+  const isTold = behaviourOf(running).copyTellsHardware === 'locked';
+  if (isTold) yield* mmuNotifierInvalidateRangeOnlyEnd(range);
+  else yield* mmuNotifierInvalidateRangeEnd(range);
   // The reference of the old entry, or the page that nobody needs.
   if (!isSame) yield* putPage(fresh);
   else if (old.page !== null) yield* putPage(old.page);
@@ -148,7 +151,8 @@ const replacePage = fn(
     yield* ptepGetAndClear(table, index);
     yield* flushTlbRange(mm, address, address + 4096);
     // Hardware that walks this table must not go on with the old page once others have the new one.
-    if (behaviourOf(running).invalidateRange === 'end') {
+    const { invalidateRange, copyTellsHardware } = behaviourOf(running);
+    if (invalidateRange === 'end' && copyTellsHardware === 'locked') {
       yield* mmuNotifierInvalidateRange(mm, address, address + 4096);
     }
     yield* pageAddNewAnonRmap(fresh, vma, address);

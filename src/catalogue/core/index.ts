@@ -2,6 +2,7 @@
 import type { AnyScenario } from '../../check/scenario.ts';
 import * as callback from './callback.ts';
 import * as candidates from './candidates.ts';
+import * as copyOnWrite from './copy-on-write.ts';
 import * as exit from './exit.ts';
 import * as getPut from './get-put.ts';
 import * as interval from './interval.ts';
@@ -19,6 +20,7 @@ const FILES = [
   interval,
   pages,
   invalidatePage,
+  copyOnWrite,
   unregister,
   candidates,
   callback,

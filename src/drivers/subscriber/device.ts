@@ -122,6 +122,11 @@ export const devicePageOps: MmuNotifierOps = {
   ...deviceOps,
   invalidateRange: deviceInvalidatePage,
 };
+/** For hardware that walks the CPU's page tables: it needs no start and no end, only to forget in time. */
+export const deviceWalkingOps: MmuNotifierOps = {
+  release: deviceRelease,
+  invalidateRange: deviceInvalidatePage,
+};
 export const devicePageSlowOps: MmuNotifierOps = {
   ...deviceOps,
   invalidateRange: deviceInvalidatePageSlowly,
