@@ -23,6 +23,11 @@ export interface Behaviour {
    * at the source: an -EFAULT comes too late for them (up to v6.16; gVisor's Fixed_ShrinkingAcrossVMAs).
    */
   readonly mremapUnmapsBeforeChecks: boolean;
+  /**
+   * mremap of nothing, which maps a shared range a second time, tells notifiers of an empty range (up to
+   * 01e67e04c281, v5.18).
+   */
+  readonly emptyMoveNotifies: boolean;
   /** mremap flushes the CPU TLBs under the page-table lock (eb66ae030829, v4.19, CVE-2018-18281). */
   readonly mremapFlushesUnderLock: boolean;
   /**
@@ -76,6 +81,8 @@ export interface Behaviour {
    * walk of the reverse map is under way at the same time. Later they are readers.
    */
   readonly unmapMappingLock: 'read' | 'write';
+  /** Clearing soft-dirty marks goes on as a reader of mmap_sem once the VMAs' flags are clear (up to v5.10). */
+  readonly softDirtyDowngrades: boolean;
 }
 
 /** The default: the kernel of the recordings. */
@@ -83,6 +90,7 @@ export const LINUX_6_18: Behaviour = {
   mprotectRange: 'vma',
   mremapSeveralVmas: true,
   mremapUnmapsBeforeChecks: false,
+  emptyMoveNotifies: false,
   mremapFlushesUnderLock: true,
   dontunmapSplitsLocked: false,
   dontunmapResetsOffset: false,
@@ -97,6 +105,7 @@ export const LINUX_6_18: Behaviour = {
   migrateEvent: true,
   deviceExclusive: true,
   unmapMappingLock: 'read',
+  softDirtyDowngrades: false,
 };
 
 /** The kernel of the series. */
@@ -105,6 +114,7 @@ export const LINUX_5_4: Behaviour = {
   mprotectRange: 'pud',
   mremapSeveralVmas: false,
   mremapUnmapsBeforeChecks: true,
+  emptyMoveNotifies: true,
   mergesFaultedIntoUnfaulted: false,
   changePte: true,
   invalidateRange: 'end',
@@ -112,6 +122,7 @@ export const LINUX_5_4: Behaviour = {
   migrateEvent: false,
   deviceExclusive: false,
   unmapMappingLock: 'write',
+  softDirtyDowngrades: true,
 };
 
 class BehaviourSlot {

@@ -7,7 +7,8 @@
 import { fn } from '../kernel/call.ts';
 import { ULONG_MAX } from '../base/ulong.ts';
 import { atomicDec, atomicInc } from '../kernel/atomic.ts';
-import { downWrite, upWrite } from '../kernel/rwsem.ts';
+import { running } from '../kernel/running.ts';
+import { downgradeWrite, downWrite, upRead, upWrite } from '../kernel/rwsem.ts';
 import { spinLock, spinUnlock } from '../kernel/spinlock.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
 import { vmas } from '../mm-types/mm-take-all-locks.ts';
@@ -22,6 +23,7 @@ import {
 import { VM_SOFTDIRTY } from '../mm-types/vm-flags.ts';
 import { mmuNotifierInvalidateRangeStart } from '../mmu-notifier/invalidate.ts';
 import { MMU_NOTIFY_SOFT_DIRTY, type MmuNotifierRange } from '../mmu-notifier/mmu-notifier.ts';
+import { behaviourOf } from './behaviour.ts';
 import { invalidateRangeEnd } from './invalidate-end.ts';
 import { nextLeaf, pteIndex, type LeafRange } from './page-table-walk.ts';
 import { flushTlbMm } from './tlb.ts';
@@ -48,6 +50,8 @@ export const clearRefsSoftDirty = fn(
     yield* downWrite(mm.mmapSem);
     const areas = vmas(mm);
     for (const vma of areas) vma.vmFlags &= ~VM_SOFTDIRTY;
+    const { softDirtyDowngrades } = behaviourOf(running);
+    if (softDirtyDowngrades) yield* downgradeWrite(mm.mmapSem);
     yield* atomicInc(mm.tlb.flushPending);
     const range: MmuNotifierRange = {
       mm,
@@ -68,7 +72,7 @@ export const clearRefsSoftDirty = fn(
     yield* invalidateRangeEnd(range);
     yield* flushTlbMm(mm);
     yield* atomicDec(mm.tlb.flushPending);
-    yield* upWrite(mm.mmapSem);
+    yield* softDirtyDowngrades ? upRead(mm.mmapSem) : upWrite(mm.mmapSem);
   },
   { name: 'clear_refs_write' },
 );

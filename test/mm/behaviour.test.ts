@@ -231,6 +231,7 @@ test('a kernel of v5.4 has the old position of what has changed since', () => {
     'mprotectRange',
     'mremapSeveralVmas',
     'mremapUnmapsBeforeChecks',
+    'emptyMoveNotifies',
     'mergesFaultedIntoUnfaulted',
     'changePte',
     'invalidateRange',
@@ -238,5 +239,6 @@ test('a kernel of v5.4 has the old position of what has changed since', () => {
     'migrateEvent',
     'deviceExclusive',
     'unmapMappingLock',
+    'softDirtyDowngrades',
   ]);
 });
