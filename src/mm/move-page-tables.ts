@@ -124,7 +124,7 @@ const movePtes = fn(function* movePtes(mm: MmStruct, pair: TablePair) {
  */
 export const movePageTables = fn(function* movePageTables(move: PagetableMove) {
   const { oldVma, oldAddress, length } = move;
-  if (length === 0) return 0;
+  if (length === 0 && !behaviourOf(running).emptyMoveNotifies) return 0;
   const mm = oldVma.vmMm as MmStruct;
   const end = oldAddress + length;
   const start = oldAddress - realignment(move);

@@ -96,8 +96,7 @@ export const moveVma = fn(function* moveVma(vma: VmArea, remap: Remap) {
   if (copied === null) return -ENOMEM;
   const { target, source, needsRmapLocks } = copied;
   const forth = { oldVma: source, oldAddress: address, newVma: target, newAddress };
-  const moved =
-    oldLength === 0 ? 0 : yield* movePageTables({ ...forth, length: oldLength, needsRmapLocks });
+  const moved = yield* movePageTables({ ...forth, length: oldLength, needsRmapLocks });
   if (moved < oldLength) {
     // Back to where the page tables still are; this time the new place comes first.
     const back = { oldVma: target, oldAddress: newAddress, newVma: source, newAddress: address };

@@ -3,6 +3,7 @@ import type { AnyScenario } from '../../check/scenario.ts';
 import * as callback from './callback.ts';
 import * as candidates from './candidates.ts';
 import * as copyOnWrite from './copy-on-write.ts';
+import * as emptyRange from './empty-range.ts';
 import * as exit from './exit.ts';
 import * as getPut from './get-put.ts';
 import * as interval from './interval.ts';
@@ -21,6 +22,7 @@ const FILES = [
   pages,
   invalidatePage,
   copyOnWrite,
+  emptyRange,
   unregister,
   candidates,
   callback,
