@@ -263,6 +263,102 @@ for (const [name, { prepare = anonymous, act, order }] of Object.entries(ROWS)) 
   });
 }
 
+/** What is held when a start is called, what it is told, and when the CPUs' TLBs are flushed. */
+interface Shape {
+  readonly held: string;
+  readonly event: string;
+  readonly flush: 'under the lock, before the end' | 'before the end' | 'after the end' | 'never';
+}
+
+const UNDER = 'under the lock, before the end';
+const AFTER = 'after the end';
+
+/** From the facts about v5.4, not from what the model does. */
+const SHAPES: Readonly<Record<string, Shape>> = {
+  munmap: { held: 'mmap_sem:R', event: 'UNMAP', flush: AFTER },
+  'mmap over something': { held: 'mmap_sem:W', event: 'UNMAP', flush: AFTER },
+  'a heap that shrinks': { held: 'mmap_sem:R', event: 'UNMAP', flush: AFTER },
+  'madvise(MADV_DONTNEED)': { held: 'mmap_sem:R', event: 'CLEAR', flush: AFTER },
+  'madvise(MADV_FREE)': { held: 'mmap_sem:R', event: 'CLEAR', flush: AFTER },
+  ftruncate: { held: 'i_mmap:W', event: 'CLEAR', flush: AFTER },
+  'madvise(MADV_REMOVE)': { held: 'i_mmap:W', event: 'CLEAR', flush: AFTER },
+  mremap: { held: 'mmap_sem:W', event: 'UNMAP', flush: UNDER },
+  mprotect: { held: 'mmap_sem:W', event: 'PROTECTION_VMA', flush: AFTER },
+  fork: { held: 'mmap_sem:W', event: 'PROTECTION_PAGE', flush: AFTER },
+  'a copy on write': { held: 'mmap_sem:R', event: 'CLEAR', flush: UNDER },
+  KSM: { held: 'mmap_sem:R page', event: 'CLEAR', flush: UNDER },
+  reclaim: { held: 'page anon_vma:R', event: 'CLEAR', flush: UNDER },
+  'reclaim of a file': { held: 'page i_mmap:R', event: 'CLEAR', flush: UNDER },
+  migration: { held: 'page anon_vma:R', event: 'CLEAR', flush: UNDER },
+  'clearing soft-dirty marks': { held: 'mmap_sem:R', event: 'SOFT_DIRTY', flush: AFTER },
+  'khugepaged in anonymous memory': {
+    held: 'mmap_sem:W anon_vma:W',
+    event: 'CLEAR',
+    flush: 'before the end',
+  },
+  'migration to a device': { held: 'mmap_sem:R', event: 'CLEAR', flush: UNDER },
+  'the OOM reaper': { held: 'mmap_sem:R', event: 'UNMAP', flush: AFTER },
+};
+
+/** Without its mode. */
+function lockName(word: string): string {
+  return word.replace(/^\//, '').replace(/:.*/, '');
+}
+
+const LOCKS: ReadonlySet<string> = new Set(['mmap_sem', 'i_mmap', 'anon_vma', 'page', 'ptl']);
+
+/** The locks held after some words. */
+function heldAfter(words: readonly string[]): string[] {
+  const held: string[] = [];
+  for (const word of words) {
+    const name = lockName(word);
+    if (!LOCKS.has(name)) continue;
+    const at = held.findIndex((other) => lockName(other) === name);
+    if (at >= 0) held.splice(at, 1);
+    if (!word.startsWith('/')) held.push(word.replace('W>R', 'R'));
+  }
+  return held;
+}
+
+function shapeOf(order: string): Shape {
+  const words = order.split(' ');
+  const start = words.findIndex((word) => word.startsWith('start('));
+  const end = words.indexOf('end', start);
+  const flush = words.indexOf('flush', start);
+  const isUnder = heldAfter(words.slice(0, Math.max(flush, 0))).includes('ptl');
+  const before = isUnder ? UNDER : 'before the end';
+  return {
+    held: heldAfter(words.slice(0, start)).join(' '),
+    event: (words[start] as string).slice(6, -1),
+    flush: flush < 0 ? 'never' : flush < end ? before : AFTER,
+  };
+}
+
+test('every start has the event and the locks, and every flush the place, that the facts say', () => {
+  for (const [name, shape] of Object.entries(SHAPES)) {
+    const { prepare = anonymous, act } = ROWS[name] as Row;
+    expect({ name, ...shapeOf(orderOf(LINUX_5_4, prepare, act)) }).toEqual({ name, ...shape });
+  }
+});
+
+test('every start has its end, and entries change only in between and under their lock', () => {
+  for (const behaviour of [LINUX_5_4, LINUX_6_18]) {
+    for (const [name, { prepare = anonymous, act }] of Object.entries(ROWS)) {
+      const words = orderOf(behaviour, prepare, act).split(' ');
+      let open = 0;
+      for (const [at, word] of words.entries()) {
+        if (word.startsWith('start(')) open += 1;
+        if (word === 'end') open -= 1;
+        if (word !== 'clear') continue;
+        expect([name, heldAfter(words.slice(0, at)).includes('ptl')]).toEqual([name, true]);
+        const isExempt = ['exit', 'page aging', 'khugepaged in a file, silently'].includes(name);
+        expect([name, open > 0 || isExempt]).toEqual([name, true]);
+      }
+      expect([name, open]).toEqual([name, 0]);
+    }
+  }
+});
+
 /** Who hears later, or earlier, in the kernel of the recordings. */
 function newer(name: string, behaviour: Behaviour = LINUX_6_18): string {
   const { prepare = anonymous, act } = ROWS[name] as Row;
