@@ -72,7 +72,9 @@ export const PARTS: readonly Part[] = [
   {
     file: 'check.md',
     title: 'Checking',
-    about: 'Scenarios, and what is found out about them.',
+    about:
+      'Scenarios, and what is found out about them. `mmulab/vitest` adds a matcher: ' +
+      '`expect(scenario).toHoldInEveryInterleaving()`.',
     folders: ['check', 'catalogue'],
   },
   {
@@ -335,7 +337,7 @@ export function pageOf(part: Part, entries: readonly Entry[]): string {
       '`yield*` stands before what a task hands to the engine; the rest are plain functions.',
       '',
     );
-  } else lines.push('The package exports none of this yet.', '');
+  } else lines.push('The package exports none of it; commands and scenarios use it.', '');
   for (const file of files)
     lines.push(
       ...sectionOf(
