@@ -4,6 +4,7 @@ import { bugOn } from '../../src/kernel/assertion.ts';
 import { goal } from '../../src/kernel/choose.ts';
 import { mutexLock, mutexUnlock } from '../../src/kernel/mutex.ts';
 import type { Body } from '../../src/kernel/operation.ts';
+import { RETRY, retry } from '../../src/kernel/retry.ts';
 import { kfree } from '../../src/kernel/slab.ts';
 import {
   mmuIntervalCheckRetry,
@@ -57,6 +58,25 @@ function* remove({ one }: Mirrors): Body<void> {
   yield* mmuIntervalNotifierRemove(one.mni);
 }
 
+/** Asks without a lock of its own: the core's steps alone. */
+function* readUntilCurrent({ one }: Mirrors): Body<void> {
+  for (;;) {
+    const seq = yield* mmuIntervalReadBegin(one.mni);
+    if (!(yield* mmuIntervalCheckRetry(one.mni, seq))) break;
+    goal('once more');
+  }
+}
+
+/** The same as a loop that the engine knows. */
+function* retryUntilCurrent({ one }: Mirrors): Body<void> {
+  yield* retry('mmu_interval_read_begin', function* round() {
+    const seq = yield* mmuIntervalReadBegin(one.mni);
+    if (!(yield* mmuIntervalCheckRetry(one.mni, seq))) return seq;
+    goal('once more');
+    return RETRY;
+  });
+}
+
 type Programs = Readonly<Record<string, readonly [number, ...Parameters<typeof intervalProgram>]>>;
 
 /** With the number of their traces. */
@@ -72,6 +92,8 @@ const PROGRAMS: Programs = {
   ],
   'insert beside an invalidation': [3, [insert, invalidate]],
   'insert beside an invalidation that hits nothing': [3, [insert, invalidateElsewhere]],
+  'a loop of readers beside an invalidation': [17, [readUntilCurrent, invalidate]],
+  'a loop of readers, as retry, beside an invalidation': [17, [retryUntilCurrent, invalidate]],
   'two invalidations': [10, [invalidate, invalidate]],
   'two invalidations, one of which hits': [6, [invalidate, invalidateElsewhere]],
   'read_begin beside an insertion': [2, [read, insert]],
