@@ -220,6 +220,32 @@ test('removing what waits to be inserted takes it off the list at once', () => {
   expect(findings).toEqual([]);
 });
 
+test('a notifier that was put off and removed may be inserted again', () => {
+  const { findings } = runOnMachine((machine) => {
+    const process = machine.process();
+    const [one, two] = [newMirror(machine), newMirror(machine)];
+    const mm = process.mm!;
+    return [
+      function* owner() {
+        yield* mmuIntervalNotifierInsert(one.mni, mm, INTERVAL, mirrorOps);
+        const range = rangeOf(mm, ADDRESS, ADDRESS + PAGE_SIZE);
+        for (let time = 0; time < 2; time += 1) {
+          yield* mmuNotifierInvalidateRangeStart(range);
+          yield* mmuIntervalNotifierInsert(two.mni, mm, INTERVAL, mirrorOps);
+          yield* mmuIntervalNotifierRemove(two.mni);
+          yield* mmuIntervalNotifierInsert(two.mni, mm, INTERVAL, mirrorOps);
+          yield* mmuNotifierInvalidateRangeEnd(range);
+          expect(two.mni.intervalTree.root).not.toBeNull();
+          yield* mmuIntervalNotifierRemove(two.mni);
+        }
+        yield* mmuIntervalNotifierRemove(one.mni);
+        yield* process.exit();
+      },
+    ];
+  });
+  expect(findings).toEqual([]);
+});
+
 test('a removal while the sequence is odd waits for the last end', () => {
   const { findings } = run(function* owner(process, { mni }) {
     yield* mmuIntervalNotifierInsert(mni, process.mm!, INTERVAL, mirrorOps);
