@@ -79,6 +79,8 @@ export interface JsonViolation {
   readonly object: string;
   readonly message: string;
   readonly invariant?: string;
+  /** What the invariant says, and where that is stated. */
+  readonly explanation?: string;
   /** Preemptions in the schedule, and whether no execution with fewer has the violation. */
   readonly preemptions: number;
   readonly fewestPreemptions: boolean;
@@ -195,16 +197,18 @@ function jsonExpectation({ verdict, kind, object, invariant }: Expectation): Exp
 }
 
 function jsonViolation({ violation, recording, token }: ShownViolation): JsonViolation {
+  const { explanation, locking } = findingOf(recording, violation);
   return {
     kind: violation.kind,
     object: violation.object,
     message: violation.message,
     ...(violation.invariant === null ? {} : { invariant: violation.invariant }),
+    ...(explanation === undefined ? {} : { explanation }),
     preemptions: violation.preemptions,
     fewestPreemptions: violation.isFewest,
     switches: violation.switches,
     token,
-    ...jsonLocking(findingOf(recording, violation).locking),
+    ...jsonLocking(locking),
     schedule: recording.steps.map((step) => jsonStep(step)),
   };
 }

@@ -10,11 +10,12 @@
  */
 import type { Report } from '../../kernel/finding.ts';
 import type { Breach } from '../../kernel/watch.ts';
-import { notifierSrcu } from '../mmu-notifier.ts';
+import { MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP, notifierSrcu } from '../mmu-notifier.ts';
 import { WAITERS } from './interval-state.ts';
 import { breachOf, type Invariant } from './invariant.ts';
 import type { Ledger, Rule } from './ledger.ts';
 
+const FS_RECLAIM = 'fs_reclaim';
 const WALK = /^__mmu_notifier_|^mn_/;
 
 export class Consequence implements Rule {
@@ -41,7 +42,7 @@ export class Consequence implements Rule {
       case 'deadlock':
         return this.isDeadlocked(report) ? 'I11' : null;
       case 'lock-order':
-        return report.locking?.resources.includes(notifierSrcu().path) === true ? 'I11' : null;
+        return this.isWaitInOrder(report) ? 'I11' : null;
       default:
         return null;
     }
@@ -56,6 +57,14 @@ export class Consequence implements Rule {
         this.ledger.callbackOf(task) !== null &&
         task.frames.some(({ callee }) => WAITERS.has(callee.name)),
     );
+  }
+
+  /** The same as lockdep sees it. Allocating in a callback is another matter. */
+  private isWaitInOrder({ locking }: Report): boolean {
+    const resources = locking?.resources ?? [];
+    if (resources.includes(notifierSrcu().path)) return true;
+    const { name } = MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP;
+    return resources.includes(name) && !resources.includes(FS_RECLAIM);
   }
 
   /** Whether the memory is that of a notifier, or of what embeds one. */

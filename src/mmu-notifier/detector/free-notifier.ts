@@ -79,7 +79,7 @@ export class FreeNotifier implements Rule {
   private report(record: NotifierRecord, what: string, place: string, isGlobal = false): void {
     reportBroken(this.ledger.kernel, 'I2', {
       object: record.object,
-      message: `${what} for a ${record.object}, by or after ${place}`,
+      message: `${what} for the ${record.object}, by or after ${place}`,
       memory: record.notifier.memory,
       place,
       otherPlace: what,

@@ -26,7 +26,7 @@ export class OnePerOps implements Rule {
     reportBroken(this.ledger.kernel, 'I4', {
       object,
       message:
-        `mmu_notifier_get returns a ${object} of mmu_notifier_register, whose owner may ` +
+        `mmu_notifier_get returns the ${object} of a mmu_notifier_register, whose owner may ` +
         'unregister and free it',
       memory: notifier.memory,
       place: name,

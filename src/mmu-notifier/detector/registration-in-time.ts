@@ -44,7 +44,7 @@ export class RegistrationInTime implements Rule {
     const place = this.ledger.kernel.place();
     reportBroken(this.ledger.kernel, 'I5', {
       object: record.object,
-      message: `a ${record.object} is registered on an mm that has no users and has had its release`,
+      message: `the ${record.object} is registered on an mm that has no users and has had its release`,
       memory: record.notifier.memory,
       place,
       otherPlace: '__mmu_notifier_release',
@@ -52,7 +52,8 @@ export class RegistrationInTime implements Rule {
   }
 
   classify({ kind, object }: Report): Breach | null {
-    return kind === 'bug' && object.includes('mm_users') ? breachOf('I5') : null;
+    const isAsserted = kind === 'bug' || kind === 'warn';
+    return isAsserted && object === 'atomic_read(&mm->mm_users) <= 0' ? breachOf('I5') : null;
   }
 }
 

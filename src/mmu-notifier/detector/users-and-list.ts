@@ -65,7 +65,7 @@ export class UsersAndList implements Rule {
     this.reported.add(record);
     reportBroken(this.ledger.kernel, 'I3', {
       object: record.object,
-      message: `the users of a ${record.object} wrap: ${users}, after ${place}`,
+      message: `the users of the ${record.object} wrap: ${users}, after ${place}`,
       memory: record.notifier.memory,
       place,
       otherPlace: 'wraps',
@@ -82,7 +82,7 @@ export class UsersAndList implements Rule {
     const place = this.lastCalls.get(record.notifier) ?? '';
     reportBroken(this.ledger.kernel, 'I3', {
       object: record.object,
-      message: `a ${record.object} with ${users} users is ${where}, after ${place}`,
+      message: `the ${record.object} with ${users} users is ${where}, after ${place}`,
       memory: record.notifier.memory,
       place,
       otherPlace: where,
