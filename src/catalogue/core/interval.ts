@@ -1,4 +1,5 @@
 /** Interval notifiers against invalidation and exit. */
+import { MADV_DONTNEED } from '../../base/mman.ts';
 import {
   intervalSubscriberInsert,
   intervalSubscriberRemove,
@@ -69,6 +70,54 @@ export const intervalRemove = defineScenario<State>({
   },
   tasks: { remove, munmap },
   goals: [HIT],
+  finally: unpin,
+});
+
+const dontneed = {
+  *run({ process }: State) {
+    yield* process.madvise(ADDRESS, PAGE_SIZE, MADV_DONTNEED);
+  },
+};
+
+export const intervalRemoveTwoRanges = defineScenario<State>({
+  ...intervalRemove,
+  name: 'interval-remove-two-ranges',
+  about: 'the same, while two threads invalidate at once: the last one to end lets remove go on',
+  tasks: { remove, dontneed0: dontneed, dontneed1: dontneed },
+});
+
+const insertAndUse = {
+  *run({ mm }: Subject) {
+    const s = yield* intervalSubscriberInsert(mm, INTERVAL);
+    if (isErr(s)) return;
+    if (yield* intervalSubscriberUse(s)) goal('in use');
+    yield* intervalSubscriberRemove(s);
+  },
+};
+
+export const intervalInsert = defineScenario<State>({
+  name: 'interval-insert',
+  models: ['interval notifiers'],
+  about:
+    'an interval notifier is inserted and used beside another one, while the range is unmapped',
+  variants: { 'v6.1': { expect: { verdict: 'clean' } } },
+  setup(machine) {
+    setNotifierBehaviour(machine, NOTIFIERS_6_1);
+    return withInterval(machine);
+  },
+  tasks: { insert: insertAndUse, munmap },
+  goals: [HIT, 'in use'],
+  *finally(state) {
+    yield* intervalSubscriberRemove(state.interval);
+    yield* unpin(state);
+  },
+});
+
+export const intervalInsertRemove = defineScenario<State>({
+  ...intervalInsert,
+  name: 'interval-insert-remove',
+  about: 'the same, while the other one is removed',
+  tasks: { insert: insertAndUse, remove, munmap },
   finally: unpin,
 });
 
