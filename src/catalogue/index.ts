@@ -12,6 +12,7 @@ import { kfdUnregister } from './series/kfd-unregister.ts';
 import { lastPut } from './series/last-put.ts';
 import { lockedRegister } from './series/locked-register.ts';
 import { speculativeAllocation } from './series/speculative-allocation.ts';
+import { unload } from './series/unload.ts';
 
 /** Programs with more traces than this are made on demand and are not part of `check --all`. */
 const LISTED_TRACE_COUNT_MAX = 600;
@@ -29,6 +30,7 @@ export const DRIVER_SCENARIOS: readonly AnyScenario[] = [
   hidden(lockedRegister),
   hidden(speculativeAllocation),
   hidden(lastPut),
+  hidden(unload),
   ...CORE_SCENARIOS,
 ];
 
