@@ -337,12 +337,12 @@ test('khugepaged replaces the pages of a block, telling the whole block once', (
   runTold(function* task({ process, mm, heard }) {
     yield* process.mmap(A, 2 * BLOCK, ANON);
     for (const at of [0, 1, 300]) yield* process.store(A + at * PAGE, at % 100);
-    const before = entriesOf(mm).map(({ pte }) => ptePfn(pte));
+    const before = new Set(entriesOf(mm).map(({ pte }) => ptePfn(pte)));
     expect(yield* scanHugePage(mm, A)).toBe(true);
     expect(yield* collapseHugePage(mm, A + 7 * PAGE)).toBe(true);
     expect(heard).toEqual(['start CLEAR 0-512', 'end CLEAR 0-512']);
     const after = entriesOf(mm).map(({ pte }) => ptePfn(pte));
-    expect(after.filter((pfn) => before.includes(pfn))).toEqual([]);
+    expect(after.filter((pfn) => before.has(pfn))).toEqual([]);
     for (const at of [0, 1, 300]) expect(yield* process.load(A + at * PAGE)).toBe(at % 100);
     heard.length = 0;
     yield* splitHugePmdAddress(vmas(mm)[0]!, A + PAGE);
