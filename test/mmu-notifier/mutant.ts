@@ -19,6 +19,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { transform } from 'sucrase';
 import type { checkVariant } from '../../src/check/check-variant.ts';
+import type { Violation } from '../../src/check/result.ts';
 import type { AnyScenario } from '../../src/check/scenario.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -43,6 +44,24 @@ export interface Edit {
   readonly file: string;
   readonly from: string;
   readonly to: string;
+}
+
+/** `to` in the place of `from`; nothing, if it is left out. */
+export function edit(file: string, from: string, to = ''): Edit {
+  return { file, from, to };
+}
+
+/** A safeguard to take out, the scenario that misses it, and what is found there. */
+export interface Mutation {
+  /** What is missing, as the end of a sentence. */
+  readonly name: string;
+  readonly edits: readonly Edit[];
+  /** Of the catalogue, or `own-…` of mutation-scenario.ts. */
+  readonly scenario: string;
+  /** `series` if left out. It is as expected by itself. */
+  readonly variant?: string;
+  /** One of the violations; null if what was expected is not found any more. */
+  readonly finds: Partial<Pick<Violation, 'kind' | 'object' | 'invariant'>> | null;
 }
 
 /** What is loaded from a copy. */

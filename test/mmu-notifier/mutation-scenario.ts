@@ -10,7 +10,6 @@ import { warnOn } from '../../src/kernel/assertion.ts';
 import { fn } from '../../src/kernel/call.ts';
 import { errPtr, isErr, type ErrPtr } from '../../src/kernel/err-ptr.ts';
 import { GFP_KERNEL } from '../../src/kernel/gfp.ts';
-import { fsReclaimAcquire, fsReclaimRelease } from '../../src/kernel/lock-map.ts';
 import type { Body } from '../../src/kernel/operation.ts';
 import { downRead, upRead } from '../../src/kernel/rwsem.ts';
 import { kfree, kzalloc } from '../../src/kernel/slab.ts';
@@ -266,42 +265,34 @@ interface WithFile extends State {
 }
 
 /**
- * Registration against what takes the lock of a file's mappings, without mmap_sem. If there is a notifier already,
- * whoever goes by is sure to walk the list.
+ * Registration against what takes the lock of a file's mappings, without mmap_sem. There is a notifier already, so
+ * that whoever goes by is sure to walk the list.
  */
-function fileScenario(name: string, use: Use, run: (state: WithFile) => Body<void>) {
-  return defineScenario<WithFile>({
-    name,
-    variants: { series: { expect: { verdict: 'clean' } } },
-    setup(machine) {
-      const state = setupFor(use)(machine);
-      const { process } = state;
-      const fd = machine.runNow<number>(process.memfdCreate('file'));
-      machine.runNow(process.ftruncate(fd, LENGTH));
-      machine.runNow(process.mmap(ADDRESS + LENGTH, LENGTH, { fd, flags: MAP_SHARED }));
-      machine.runNow(process.store(ADDRESS + LENGTH, 1));
-      return { ...state, fd };
+const registerTruncate = defineScenario<WithFile>({
+  name: 'own-register-truncate',
+  variants: { series: { expect: { verdict: 'clean' } } },
+  setup(machine) {
+    const state = setupFor('register')(machine);
+    const { process } = state;
+    const fd = machine.runNow<number>(process.memfdCreate('file'));
+    machine.runNow(process.ftruncate(fd, LENGTH));
+    machine.runNow(process.mmap(ADDRESS + LENGTH, LENGTH, { fd, flags: MAP_SHARED }));
+    machine.runNow(process.store(ADDRESS + LENGTH, 1));
+    return { ...state, fd };
+  },
+  tasks: {
+    getAndPut: { run: (state) => tasks.getAndPut(state) },
+    truncate: {
+      *run({ process, fd }) {
+        yield* process.ftruncate(fd, 0);
+      },
     },
-    tasks: { getAndPut: { run: (state) => tasks.getAndPut(state) }, other: { run } },
-    *finally(state) {
-      if (state.mn !== null) yield* tasks.unregister(state);
-      yield* unpin(state);
-    },
-  }) as unknown as AnyScenario;
-}
-
-function* truncate({ process, fd }: WithFile): Body<void> {
-  yield* process.ftruncate(fd, 0);
-}
-
-/** What an allocation does to the file's locks when it enters reclaim, as lockdep sees it. */
-function* reclaim({ mm }: WithFile): Body<void> {
-  const { iMmapRwsem } = findVma(mm, ADDRESS + LENGTH)!.mapping!;
-  fsReclaimAcquire(GFP_KERNEL);
-  yield* downRead(iMmapRwsem);
-  yield* upRead(iMmapRwsem);
-  fsReclaimRelease(GFP_KERNEL);
-}
+  },
+  *finally(state) {
+    yield* tasks.unregister(state);
+    yield* unpin(state);
+  },
+}) as unknown as AnyScenario;
 
 /** On its way out the mm unmaps everything; who had its release is not told of that. */
 const silentAfterExit = defineScenario<State>({
@@ -341,9 +332,7 @@ const twoNotifiers = defineScenario<State>({
 
 export const SCENARIOS: readonly AnyScenario[] = [
   scenario('own-unregister-munmap', ['unregister', 'munmap']),
-  scenario('own-unregister-exit', ['unregister', 'exit']),
-  fileScenario('own-register-truncate', 'register', truncate),
-  fileScenario('own-register-reclaim', 'nothing', reclaim),
+  registerTruncate,
   silentAfterExit,
   twoNotifiers,
   intervalScenario('own-interval-remove', { remove: removing, drop: dropping(ADDRESS) }, true),
