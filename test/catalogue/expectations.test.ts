@@ -10,6 +10,7 @@ for (const scenario of DRIVER_SCENARIOS) {
         const result = checkVariant(scenario, variant);
         const found = result.violations.map(({ kind, object, message }) => [kind, object, message]);
         expect({ found, asExpected: result.asExpected }).toEqual({ found, asExpected: true });
+        expect(result.complete).toBe(true);
         expect(result.suspicions).toEqual([]);
         if (result.verdict !== 'violation') expect(found).toEqual([]);
       }, 60_000);
