@@ -10,11 +10,13 @@
  */
 import type { Report } from '../../kernel/finding.ts';
 import type { Breach } from '../../kernel/watch.ts';
-import { MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP, notifierSrcu } from '../mmu-notifier.ts';
+import { MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP } from '../mmu-notifier.ts';
 import { WAITERS } from './interval-state.ts';
 import { breachOf, type Invariant } from './invariant.ts';
 import type { Ledger, Rule } from './ledger.ts';
 
+/** Its path, and not the thing itself: where there is none yet, asking would make it. */
+const NOTIFIER_SRCU = 'mmu_notifier.srcu';
 const FS_RECLAIM = 'fs_reclaim';
 const WALK = /^__mmu_notifier_|^mn_/;
 
@@ -50,7 +52,7 @@ export class Consequence implements Rule {
 
   /** Whether somebody waits for the readers, or a callback for the end of its own invalidation. */
   private isDeadlocked({ object }: Report): boolean {
-    if (object.split(', ').includes(notifierSrcu().path)) return true;
+    if (object.split(', ').includes(NOTIFIER_SRCU)) return true;
     return this.ledger.kernel.tasks.some(
       (task) =>
         !task.isDone &&
@@ -62,7 +64,7 @@ export class Consequence implements Rule {
   /** The same as lockdep sees it. Allocating in a callback is another matter. */
   private isWaitInOrder({ locking }: Report): boolean {
     const resources = locking?.resources ?? [];
-    if (resources.includes(notifierSrcu().path)) return true;
+    if (resources.includes(NOTIFIER_SRCU)) return true;
     const { name } = MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP;
     return resources.includes(name) && !resources.includes(FS_RECLAIM);
   }
