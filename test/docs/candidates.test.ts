@@ -13,10 +13,12 @@ const text = readFileSync(path, 'utf8');
 const BLOCK = /(<!-- scenario: (\S+) -->\n)([\s\S]*?)(<!-- end -->)/g;
 
 function foundText({ violations, verdict }: VariantResult): string {
-  const [first] = violations;
-  if (first === undefined) return verdict;
-  const { kind, object, invariant } = first;
-  return `${kind} of \`${object}\`${invariant === null ? '' : `, ${invariant}`}`;
+  if (violations.length === 0) return verdict;
+  const found = violations.map(
+    ({ kind, object, invariant }) =>
+      `${kind} of \`${object}\`${invariant === null ? '' : `, ${invariant}`}`,
+  );
+  return [...new Set(found)].toSorted().join('; ');
 }
 
 function rowOf(scenario: AnyScenario, variant: string): string[] {
