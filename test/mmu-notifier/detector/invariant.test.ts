@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { EAGAIN } from '../../../src/base/errno.ts';
 import { checkVariant } from '../../../src/check/check-variant.ts';
+import { findScenario } from '../../../src/catalogue/index.ts';
 import { defineScenario } from '../../../src/catalogue/define-scenario.ts';
 import {
   subscriberGet,
@@ -13,6 +14,7 @@ import {
   subscriberPut,
   type Subscriber,
 } from '../../../src/drivers/subscriber/index.ts';
+import type { Kernel } from '../../../src/kernel/kernel.ts';
 import { fn } from '../../../src/kernel/call.ts';
 import { loadModule, unloadModule } from '../../../src/kernel/module.ts';
 import { mutex, mutexLock, mutexUnlock } from '../../../src/kernel/mutex.ts';
@@ -24,6 +26,7 @@ import type { Machine } from '../../../src/mm/machine.ts';
 import { bootMachine } from '../../../src/mm/machine.ts';
 import type { Process } from '../../../src/mm/process.ts';
 import { PAGE_SIZE, type MmStruct } from '../../../src/mm-types/mm-struct.ts';
+import { NOTIFIERS_6_1, setNotifierBehaviour } from '../../../src/mmu-notifier/behaviour.ts';
 import { INVARIANTS } from '../../../src/mmu-notifier/detector/invariant.ts';
 import {
   mmuNotifierGet,
@@ -244,6 +247,21 @@ test('I12: a module goes while one of its notifiers is still to be freed', () =>
     yield* unloadModule(module);
   });
   expect(found).toMatchObject([{ kind: 'unloaded-code', object: 'subscriber', invariant: 'I12' }]);
+});
+
+test.each([
+  ['unregister-exit', 'fixed-d34883d4e35c'],
+  ['put-exit', 'series'],
+])('I6: exit may skip a list that is empty (v5.5), in %s', (name, variant) => {
+  const scenario = findScenario(name)!;
+  const skipping = {
+    ...scenario,
+    setup(kernel: Kernel, of: string) {
+      setNotifierBehaviour(kernel, NOTIFIERS_6_1);
+      return scenario.setup(kernel, of);
+    },
+  };
+  expect(checkVariant(skipping, variant).violations).toEqual([]);
 });
 
 test('who watches nothing is not held to the invariants, and pays nothing for them', () => {
