@@ -40,7 +40,9 @@ export function runDirect<R>(machine: Kernel, call: Yieldable<R>): R {
     if (machine.directCursor === 0) machine.directCursor = DIRECT_ARENA;
     const task = machine.ownTask;
     task.isOopsed = false;
+    machine.directTask = task;
     machine.beginDirectly(task, call as unknown as Step, argument);
+    if (machine.awaited.size > 0) pollAwaited(machine);
     while (task.pending !== null) {
       if (!task.pending.isEnabled(task)) waitFor(machine, task);
       machine.takeDirectly(task);
@@ -48,6 +50,7 @@ export function runDirect<R>(machine: Kernel, call: Yieldable<R>): R {
     }
     const value = DELIVERED.value as R;
     DELIVERED.value = undefined;
+    machine.directTask = null;
     if (task.isOopsed) throw oopsed(machine, call as unknown as Step);
     if (machine.tasks.length > 0) runOthers(machine);
     return value;
@@ -56,6 +59,7 @@ export function runDirect<R>(machine: Kernel, call: Yieldable<R>): R {
     machine.abandon(machine.ownTask);
     throw error;
   } finally {
+    machine.directTask = null;
     setRunning(before);
   }
 }

@@ -39,6 +39,11 @@ export abstract class Engine extends KernelState {
    */
   readonly textVariables = new Map<string, number>();
 
+  /** In direct mode the task whose call is being run; see {@link performAtOnce}. */
+  directTask: Task | null = null;
+  /** What an operation threw that was performed at once. */
+  private thrownAtOnce: { readonly error: unknown } | null = null;
+
   /** Called by every function that hands out an operation or a call. */
   noteMade(item: Yieldable<unknown>, argument: unknown): void {
     if (this.madeItem !== null) this.neverRun(this.madeItem);
@@ -55,6 +60,7 @@ export abstract class Engine extends KernelState {
       if (frame === undefined) break;
       DELIVERED.value = delivered;
       const result = frame.generator.next(RESUME);
+      if (this.thrownAtOnce !== null) this.throwAgain(this.thrownAtOnce.error);
       if (this.madeItem !== null && (result.done === true || this.madeItem !== result.value)) {
         this.neverRun(this.madeItem);
       }
@@ -71,14 +77,15 @@ export abstract class Engine extends KernelState {
       const item = result.value;
       this.checkHandedOver(item);
       this.madeItem = null;
-      if (item instanceof Operation) {
+      // All calls are of one class, which is told faster than the many of operations.
+      if (!(item instanceof Call)) {
         task.pending = item;
         task.argument = this.madeArgument;
         if (item.maySleep && task.atomicReason() !== null)
           this.mightSleep(task, item.describe(task));
         return;
       }
-      this.enter(task, item as Call<unknown>);
+      this.enter(task, item);
       delivered = undefined;
     }
     DELIVERED.value = delivered;
@@ -165,22 +172,23 @@ export abstract class Engine extends KernelState {
   }
 
   private checkHandedOver(item: unknown): void {
-    const isGood = item instanceof Operation || item instanceof Call;
-    if (!isGood) {
+    // Only operations and calls hand themselves over.
+    if (item === this.handedOver && item !== null) {
+      this.handedOver = null;
+      return;
+    }
+    if (!(item instanceof Operation || item instanceof Call)) {
       throw new UsageError(
         'MN203',
         `${this.currentTask.functionName} yielded ${describeValue(item)}, which is no operation ` +
           `and no call of an fn(); a body yields only those, with yield*`,
       );
     }
-    if (this.handedOver !== item) {
-      throw new UsageError(
-        'MN203',
-        `${this.currentTask.functionName} wrote 'yield' where 'yield*' is needed, before ` +
-          nameOf(item as Yieldable<unknown>, this.currentTask),
-      );
-    }
-    this.handedOver = null;
+    throw new UsageError(
+      'MN203',
+      `${this.currentTask.functionName} wrote 'yield' where 'yield*' is needed, before ` +
+        nameOf(item as Yieldable<unknown>, this.currentTask),
+    );
   }
 
   private neverRun(item: Yieldable<unknown>): never {
@@ -231,6 +239,39 @@ export abstract class Engine extends KernelState {
     } catch (error) {
       this.endByError(task, error);
     }
+  }
+
+  /**
+   * Direct mode: takes the step that `operation` is for the call that is being run, without a detour by way
+   * of the engine's loop. False if it cannot be taken now, or takes more than that: then it is handed over as
+   * usual. What it throws is thrown by the loop, too, since bodies must not catch it.
+   */
+  performAtOnce(operation: Operation<unknown>): boolean {
+    const task = this.directTask;
+    if (task === null || task !== this.currentTask || this.madeItem !== operation) return false;
+    if (this.awaited.size > 0 || (operation.memory !== null && !operation.memory.isLive)) {
+      return false;
+    }
+    if (operation.maySleep && task.atomicReason() !== null) return false;
+    task.pending = operation;
+    task.argument = this.madeArgument;
+    if (!operation.isEnabled(task)) return false;
+    this.madeItem = null;
+    task.hasStarted = true;
+    try {
+      DELIVERED.value = operation.perform(task, 0);
+    } catch (error) {
+      this.thrownAtOnce = { error };
+      return false;
+    }
+    task.pending = null;
+    return true;
+  }
+
+  private throwAgain(error: unknown): never {
+    this.thrownAtOnce = null;
+    this.handedOver = null;
+    throw error;
   }
 
   /** Direct mode: gives up what `task` was doing. */

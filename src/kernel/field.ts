@@ -30,13 +30,16 @@ class Place {
   readonly slot: string;
   readonly variable: number;
   readonly operations: FieldOperations = {};
+  /** Another place of the object; few have many. */
+  readonly next: Place | null;
   /** The step of the last releasing write, or -1 when a plain or relaxed write came after. */
   lastRelease = -1;
   /** The step of the last marked write, or -1, and the value before it. */
   lastChange = -1;
   valueBefore: unknown = undefined;
 
-  constructor(object: StructObject & Record<string, unknown>, key: string) {
+  constructor(object: StructObject & Record<string, unknown>, key: string, next: Place | null) {
+    this.next = next;
     const offset = object.structType.offsets[key];
     if (offset === undefined) running.misuse(`${object.path} has no field '${key}'`);
     this.object = object;
@@ -154,22 +157,16 @@ class Exchange extends FieldOperation<unknown> {
 
 const KEEP = Symbol('keep');
 
+/** The first place of a struct. Under a symbol: what goes through the fields of objects does not see it. */
 const places = Symbol('places');
 
 function placeOf(object: object, key: string): Place {
-  const struct = object as StructObject &
-    Record<string, unknown> & { [places]?: Map<string, Place> };
-  let known = struct[places];
-  if (known === undefined) {
-    known = new Map();
-    Object.defineProperty(struct, places, { value: known, enumerable: false });
-  }
-  let place = known.get(key);
-  if (place === undefined) {
-    place = new Place(struct, key);
-    known.set(key, place);
-  }
-  return place;
+  const struct = object as StructObject & Record<string, unknown> & { [places]?: Place };
+  const first = struct[places] ?? null;
+  for (let place = first; place !== null; place = place.next) if (place.key === key) return place;
+  const fresh = new Place(struct, key, first);
+  struct[places] = fresh;
+  return fresh;
 }
 
 /** The step of the last marked write of a field, or -1, and the value before it. */

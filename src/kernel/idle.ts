@@ -10,6 +10,8 @@ class Idle {
   /** What was made last and not run yet. */
   private item: Yieldable<unknown> | null = null;
   private argument: unknown = undefined;
+  /** Nothing is performed here. */
+  readonly directTask = null;
 
   /** Called by every function that hands out an operation or a call. */
   noteMade(item: Yieldable<unknown>, argument: unknown): void {

@@ -104,6 +104,13 @@ export abstract class Operation<R = void> extends Yieldable<R> {
     this.memory = memory;
   }
 
+  override next(token?: unknown): IteratorResult<Step, unknown> {
+    if (token !== RESUME && running.directTask !== null && running.performAtOnce(this)) {
+      return DELIVERED;
+    }
+    return super.next(token);
+  }
+
   /** Whether `task` can take this step now. A disabled operation blocks its task. */
   isEnabled(_task: Task): boolean {
     return true;

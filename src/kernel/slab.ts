@@ -145,19 +145,24 @@ class Kfree extends Operation<void> {
   }
 }
 
-const known = new WeakMap<object, Map<string, Kmalloc>>();
+type Label = 'kzalloc' | 'kmalloc';
 
-function kmallocOperation(type: StructType<Fields>, gfp: Gfp, label: string): Kmalloc {
-  let operations = known.get(type);
+/** By type and flags; made once. */
+const known: Readonly<Record<Label, WeakMap<object, Map<Gfp, Kmalloc>>>> = {
+  kzalloc: new WeakMap(),
+  kmalloc: new WeakMap(),
+};
+
+function kmallocOperation(type: StructType<Fields>, gfp: Gfp, label: Label): Kmalloc {
+  let operations = known[label].get(type);
   if (operations === undefined) {
     operations = new Map();
-    known.set(type, operations);
+    known[label].set(type, operations);
   }
-  const key = `${label} ${gfp}`;
-  let operation = operations.get(key);
+  let operation = operations.get(gfp);
   if (operation === undefined) {
     operation = new Kmalloc(type, gfp, label);
-    operations.set(key, operation);
+    operations.set(gfp, operation);
   }
   return operation;
 }

@@ -65,8 +65,16 @@ export function embed<F extends Fields>(type: StructType<F>): FieldSpec<Instance
 
 /** The key under which an instance keeps the value of a plain field. */
 export function slotOf(name: string): string {
-  return `_${name}`;
+  let slot = slotNames.get(name);
+  if (slot === undefined) {
+    slot = `_${name}`;
+    slotNames.set(name, slot);
+  }
+  return slot;
 }
+
+/** A name that is put together anew is looked up slowly. */
+const slotNames = new Map<string, string>();
 
 interface Layout {
   readonly plain: readonly { readonly slot: string; readonly initial: unknown }[];

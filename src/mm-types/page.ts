@@ -75,9 +75,24 @@ class FlagOperation extends Operation<boolean> {
   }
 }
 
+const FLAGS = [PG_DIRTY, PG_REFERENCED, PG_SWAPBACKED, PG_YOUNG] as const;
+
+function keysOf(verb: Verb): Readonly<Record<PageFlag, string>> {
+  return FLAGS.map((flag) => `${verb}${flag}`) as unknown as Readonly<Record<PageFlag, string>>;
+}
+
+/** Put together once: a string that is made anew is looked up slowly. */
+const OPERATION_KEYS: Readonly<Record<Verb, Readonly<Record<PageFlag, string>>>> = {
+  Set: keysOf('Set'),
+  Clear: keysOf('Clear'),
+  Test: keysOf('Test'),
+  TestSet: keysOf('TestSet'),
+  TestClear: keysOf('TestClear'),
+};
+
 function flagOperation(page: Page, verb: Verb, flag: PageFlag): Operation<boolean> {
   const operations = (page.flags.operations ??= {});
-  const key = `${verb}${flag}`;
+  const key = OPERATION_KEYS[verb][flag];
   return made((operations[key] ??= new FlagOperation(page.flags, verb, flag)));
 }
 

@@ -222,6 +222,25 @@ describe('a direct call that cannot go on', () => {
     expect(failure(() => runDirect(boot().kernel, late()))).toMatch(/^MN211: late\(\)/);
   });
 
+  it('ends in an oops of an operation without running what follows in the body', () => {
+    const { kernel, thing } = boot();
+    const ran: string[] = [];
+    const twice = fn(function* twice() {
+      const fresh = (yield* kzalloc(Thing, GFP_KERNEL)) as Thing;
+      try {
+        yield* kfree(fresh);
+        yield* kfree(fresh);
+      } catch {
+        ran.push('catch');
+      } finally {
+        ran.push('finally');
+      }
+    });
+    expect(failure(() => runDirect(kernel, twice()))).toMatch(/^MN211: twice\(\)/);
+    expect(ran).toEqual([]);
+    expect(runDirect(kernel, increment(thing))).toBe(1);
+  });
+
   it('lets exceptions through, and the next call begins anew', () => {
     const { kernel, thing } = boot();
     const bad = fn(function* bad() {
