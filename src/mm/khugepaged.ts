@@ -9,8 +9,8 @@
  *   and put the table back (nobody is told: nothing can have been looked up meanwhile, mmap_sem is held)
  *
  * The end comes before the new pages are there. A page that somebody refers to besides its entry ends the attempt, and
- * everything is put back. Simplified: holes stay holes, where the kernel fills them with zeroes; pages of files are
- * not collapsed.
+ * everything is put back. Simplified: holes stay holes, where the kernel fills them with zeroes; the copies
+ * are allocated with mmap_sem held. Pages of files are in collapse-file.ts.
  */
 import { atomicRead } from '../kernel/atomic.ts';
 import { fn } from '../kernel/call.ts';
