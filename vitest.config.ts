@@ -18,5 +18,7 @@ export default defineConfig({
     // The package itself is taken as Node takes it, not transformed.
     server: { deps: { external: [/\/dist\//] } },
     testTimeout: 120_000,
+    // By default one less than there are cores, which on two means one.
+    maxWorkers: 2,
   },
 });
