@@ -19,36 +19,50 @@ import {
 const STRIDE = TASK_COUNT_MAX + 1;
 const MODES = [READ, WRITE, COMMUTE] as const;
 const MODE_COUNT = MODES.length;
+/** In each row, after the entries of all tasks: which of them have one, as a mask. */
+const TASKS = TASK_COUNT_MAX;
 
 export class LastAccess {
   /** Step index + 1; 0 for never. */
   private table = new Int32Array(64 * MODE_COUNT * STRIDE);
-  private readonly undoAt: number[] = [];
-  private readonly undoValue: number[] = [];
+  /** What was changed, and what stood there: pairs, of which `undoCount` numbers are valid. */
+  private undo = new Int32Array(1024);
+  private undoCount = 0;
   private readonly marks: number[] = [];
 
   /** Call before the accesses of step `depth` are recorded. */
   open(depth: number): void {
-    this.marks[depth] = this.undoAt.length;
+    this.marks[depth] = this.undoCount;
   }
 
   /** Forgets all accesses of steps `depth` and later. */
   rollBack(depth: number): void {
     const mark = this.marks[depth];
     if (mark === undefined) return;
-    for (let at = this.undoAt.length - 1; at >= mark; at -= 1) {
-      this.table[this.undoAt[at] as number] = this.undoValue[at] as number;
+    for (let at = this.undoCount - 2; at >= mark; at -= 2) {
+      this.table[this.undo[at] as number] = this.undo[at + 1] as number;
     }
-    this.undoAt.length = mark;
-    this.undoValue.length = mark;
+    this.undoCount = mark;
   }
 
   record(item: Access, task: number, step: number): void {
-    const at = (variableOf(item) * MODE_COUNT + modeOf(item)) * STRIDE + task;
-    this.reserve(at);
-    this.undoAt.push(at);
-    this.undoValue.push(this.table[at] as number);
-    this.table[at] = step + 1;
+    const row = (variableOf(item) * MODE_COUNT + modeOf(item)) * STRIDE;
+    this.reserve(row + STRIDE);
+    this.set(row + task, step + 1);
+    const tasks = this.table[row + TASKS] as number;
+    if ((tasks & (1 << task)) === 0) this.set(row + TASKS, tasks | (1 << task));
+  }
+
+  private set(at: number, value: number): void {
+    if (this.undoCount + 2 > this.undo.length) {
+      const grown = new Int32Array(this.undo.length * 2);
+      grown.set(this.undo);
+      this.undo = grown;
+    }
+    this.undo[this.undoCount] = at;
+    this.undo[this.undoCount + 1] = this.table[at] as number;
+    this.undoCount += 2;
+    this.table[at] = value;
   }
 
   /** The last step of `task` that conflicts with `item`, or -1. */
@@ -66,28 +80,31 @@ export class LastAccess {
   }
 
   /**
-   * For each of the first `taskCount` tasks the last step that conflicts with `item`, where that is later
-   * than what `latest` has for the task.
+   * For each task the last step that conflicts with `item`, where that is later than what `latest` has for
+   * the task.
    */
-  raiseToConflicts(item: Access, latest: Int32Array, taskCount: number): void {
-    const { table } = this;
+  raiseToConflicts(item: Access, latest: Int32Array): void {
     const base = variableOf(item) * MODE_COUNT * STRIDE;
-    if (base >= table.length) return;
+    if (base >= this.table.length) return;
     const mode = modeOf(item);
-    for (let other = 0; other < MODE_COUNT; other += 1) {
-      if (!conflicts(mode, other)) continue;
-      const start = base + other * STRIDE;
-      for (let task = 0; task < taskCount; task += 1) {
-        const step = (table[start + task] as number) - 1;
-        if (step > (latest[task] as number)) latest[task] = step;
-      }
+    if (mode !== READ) this.raise(base + READ * STRIDE, latest);
+    this.raise(base + WRITE * STRIDE, latest);
+    if (mode !== COMMUTE) this.raise(base + COMMUTE * STRIDE, latest);
+  }
+
+  private raise(row: number, latest: Int32Array): void {
+    const { table } = this;
+    for (let open = table[row + TASKS] as number; open !== 0; open &= open - 1) {
+      const task = 31 - Math.clz32(open & -open);
+      const step = (table[row + task] as number) - 1;
+      if (step > (latest[task] as number)) latest[task] = step;
     }
   }
 
   private reserve(at: number): void {
-    if (at < this.table.length) return;
+    if (at <= this.table.length) return;
     let length = this.table.length;
-    while (length <= at) length *= 2;
+    while (length < at) length *= 2;
     const grown = new Int32Array(length);
     grown.set(this.table);
     this.table = grown;

@@ -19,6 +19,7 @@
  * tasks: beyond that, only its first step is remembered.
  */
 import { STEP_COUNT_MAX_DEFAULT } from '../base/limits.ts';
+import { clearList } from '../base/scratch-list.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { running, setRunning } from '../kernel/running.ts';
 import type { Task } from '../kernel/task.ts';
@@ -140,18 +141,14 @@ export class OptimalDpor {
     this.hasChoice = false;
     let branch = first;
     if (branch !== null) {
-      const enabled = enabledTasks(kernel);
-      if (enabled !== (this.nodes[this.depth] as Node).enabled) {
-        throw tookAnotherCourse(kernel, this.order.indexOf(branch.task));
-      }
       branch = this.follow(this.nodes[this.depth] as Node);
       if (branch === null) return this.abandon();
     }
     for (;;) {
-      const enabled = enabledTasks(kernel);
-      if (enabled === 0) break;
-      branch = this.follow(this.openNode(enabled, branch));
-      if (branch === null) return this.abandon();
+      branch = this.follow(this.openNode(branch));
+      if (branch !== null) continue;
+      if (enabledTasks(kernel) === 0) break;
+      return this.abandon();
     }
     this.depth = kernel.stepCount;
     this.executions += 1;
@@ -234,7 +231,11 @@ export class OptimalDpor {
    * thought to cover must be found otherwise. Plans the first that does not sleep; false if all do.
    */
   protected planOther(node: Node): boolean {
-    for (let left = node.enabled; left !== 0 && node.tree.length === 0; left &= left - 1) {
+    for (
+      let left = enabledTasks(this.kernel);
+      left !== 0 && node.tree.length === 0;
+      left &= left - 1
+    ) {
       const index = 31 - Math.clz32(left & -left);
       const task = this.kernel.tasks[index] as Task;
       const name = this.order.nameOf(index);
@@ -251,15 +252,16 @@ export class OptimalDpor {
    *
    * @param parent the branch that led here.
    */
-  private openNode(enabled: number, parent: Branch | null): Node {
+  private openNode(parent: Branch | null): Node {
     const at = this.kernel.stepCount;
-    if (at >= this.stepCountMax) throw tooManySteps(this.kernel, this.order.steps);
+    if (at >= this.stepCountMax && enabledTasks(this.kernel) !== 0) {
+      throw tooManySteps(this.kernel, this.order.steps);
+    }
     const node = (this.nodes[at] ??= new Node());
-    node.enabled = enabled;
     node.doneCount = 0;
     this.inheritSleep(at, node);
     if (parent === null || parent.children.length === 0) {
-      this.choose(node, enabled, at);
+      this.choose(node, at);
     } else {
       node.tree = parent.children;
       this.dropSleeping(node);
@@ -273,7 +275,7 @@ export class OptimalDpor {
    * may be less, just because of that step.
    */
   protected inheritSleep(at: number, node: Node): void {
-    if (node.sleep.length > 0) node.sleep.length = 0;
+    clearList(node.sleep);
     if (at === 0) return;
     const { name, footprint } = this.order.steps[at - 1] as Step;
     for (const sleeper of (this.nodes[at - 1] as Node).sleep) {
@@ -283,13 +285,14 @@ export class OptimalDpor {
   }
 
   /** Nothing is planned: goes on with the same task, or else the first that does not sleep. */
-  private choose(node: Node, enabled: number, at: number): void {
+  private choose(node: Node, at: number): void {
+    const { kernel } = this;
     node.tree = node.ownTree;
-    if (node.tree.length > 0) node.tree.length = 0;
-    const previous = at === 0 ? -1 : (this.order.steps[at - 1] as Step).task;
-    if (previous >= 0 && (enabled & (1 << previous)) !== 0) this.addOutcomes(node, previous);
-    for (let left = enabled; left !== 0 && node.tree.length === 0; left &= left - 1) {
-      this.addOutcomes(node, 31 - Math.clz32(left & -left));
+    clearList(node.tree);
+    const before = at === 0 ? undefined : kernel.tasks[(this.order.steps[at - 1] as Step).task];
+    if (before !== undefined && kernel.isEnabled(before)) this.addOutcomes(node, before.index);
+    for (let index = 0; index < kernel.tasks.length && node.tree.length === 0; index += 1) {
+      if (kernel.isEnabled(kernel.tasks[index] as Task)) this.addOutcomes(node, index);
     }
   }
 
@@ -331,10 +334,13 @@ export class OptimalDpor {
   /** Plans the other order of each race. */
   private processRaces(): void {
     this.reserveBudget();
-    const first = this.firstToLookAt();
-    for (let at = 0; at < this.depth; at += 1) {
-      const step = this.order.steps[at] as Step;
-      if (at < first && !this.mustLookAgain(step)) continue;
+    const fresh = this.firstToLookAt();
+    const { steps } = this.order;
+    // Mostly there is nothing among the steps repeated that must be looked at again.
+    const first = fresh > 0 && !(steps[fresh - 1] as Step).someVary ? fresh : 0;
+    for (let at = first; at < this.depth; at += 1) {
+      const step = steps[at] as Step;
+      if (at < fresh && !this.mustLookAgain(step)) continue;
       for (const group of step.races) this.plan(group, step, at);
     }
     this.processBlockedTasks();

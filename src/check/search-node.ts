@@ -1,5 +1,6 @@
 /** A depth of the explorer's search. */
 import type { Kernel } from '../kernel/kernel.ts';
+import type { Task } from '../kernel/task.ts';
 import { conflicts, modeOf, variableOf, type Access, type PastHold } from '../kernel/operation.ts';
 
 /** The step taken at one depth, and what else is to be tried instead. */
@@ -54,9 +55,11 @@ export function nodeOf(task: number): Node {
 
 /** The tasks that can go on now: a bit mask. */
 export function enabledTasks(kernel: Kernel): number {
+  const { tasks } = kernel;
   let mask = 0;
-  for (const task of kernel.tasks) {
-    if (kernel.isEnabled(task)) mask |= 1 << task.index;
+  for (let index = 0; index < tasks.length; index += 1) {
+    const task = tasks[index] as Task;
+    if (task.pending !== null && kernel.isEnabled(task)) mask |= 1 << index;
   }
   return mask;
 }
@@ -78,8 +81,10 @@ export function pendingFootprint(node: Node, task: number): readonly Access[] {
 
 /** True if the two footprints have conflicting accesses. */
 export function doConflict(a: readonly Access[], b: readonly Access[]): boolean {
-  for (const one of a) {
-    for (const other of b) {
+  for (let at = 0; at < a.length; at += 1) {
+    const one = a[at] as Access;
+    for (let beside = 0; beside < b.length; beside += 1) {
+      const other = b[beside] as Access;
       if (variableOf(one) === variableOf(other) && conflicts(modeOf(one), modeOf(other))) {
         return true;
       }

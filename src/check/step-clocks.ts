@@ -12,6 +12,8 @@ export class StepClocks {
   private readonly rows: Int32Array[] = [];
   /** Entries that are in use: tasks are only added. */
   private taskCount = 0;
+  /** The most that were ever in use; all beyond are 0 in every row. */
+  private width = 0;
 
   row(step: number): Int32Array {
     return (this.rows[step] ??= new Int32Array(CLOCK_LENGTH));
@@ -24,16 +26,18 @@ export class StepClocks {
    */
   open(step: number, previous: number, taskCount: number): Int32Array {
     this.taskCount = taskCount;
+    if (taskCount > this.width) this.width = taskCount;
     const row = this.row(step);
-    if (previous < 0) row.fill(0);
+    if (previous < 0) for (let task = 0; task < this.width; task += 1) row[task] = 0;
     else this.copyRow(step, this.rows[previous] as Int32Array);
     return row;
   }
 
-  /** The row of `step` becomes a copy of `from`. */
-  copyRow(step: number, from: Int32Array): void {
+  /** The row of `step` becomes a copy of `from`, another row of this table or one of its width. */
+  copyRow(step: number, from: Int32Array, width = this.width): void {
+    if (width > this.width) this.width = width;
     const row = this.row(step);
-    for (let task = 0; task < CLOCK_LENGTH; task += 1) row[task] = from[task] as number;
+    for (let task = 0; task < this.width; task += 1) row[task] = from[task] as number;
   }
 
   /** Adds to `row` what step `step` knew; -1 is ignored. */

@@ -84,6 +84,8 @@ export class Step {
   varies = false;
   /** True if it is plain code: what it touches is known only when it has run. */
   isPlain = false;
+  /** True if it, or a step before it, varies or is plain code. */
+  someVary = false;
   /** What it touched. */
   footprint: readonly Access[] = NONE;
   /** The steps that it comes after without a conflict. */
@@ -155,6 +157,8 @@ export class TraceOrder {
     step.outcome = outcome;
     step.isPlain = operation === PLAIN_CODE;
     step.varies = operation?.footprintVaries === true;
+    step.someVary =
+      step.varies || step.isPlain || (at > 0 && (this.steps[at - 1] as Step).someVary);
     step.pause = this.pauses && !step.isPlain ? PAUSE : 0;
     step.varying = this.whatVaries();
     const footprint = this.footprintOf(task);
@@ -166,9 +170,11 @@ export class TraceOrder {
     step.since = keep(kernel.sinceSteps);
     const row = this.clocks.open(at, previous, kernel.tasks.length);
     for (const required of kernel.requiredSteps) this.clocks.join(row, required);
-    this.before.copyRow(at, row);
     this.findRaces(step, row, past);
-    for (const candidate of this.candidates) {
+    if (step.races.length > 0) this.before.copyRow(at, row, kernel.tasks.length);
+    const { candidates } = this;
+    for (let index = 0; index < candidates.length; index += 1) {
+      const candidate = candidates[index] as number;
       const { task: other } = this.steps[candidate] as Step;
       if ((row[other] as number) <= candidate) this.clocks.join(row, candidate);
     }
@@ -226,7 +232,9 @@ export class TraceOrder {
 
   private whatVaries(): Step['varying'] {
     let found: (readonly Access[] | undefined)[] | null = null;
-    for (const task of this.kernel.tasks) {
+    const { tasks } = this.kernel;
+    for (let index = 0; index < tasks.length; index += 1) {
+      const task = tasks[index] as Task;
       if (task.pending?.footprintVaries !== true) continue;
       found ??= [];
       found[task.index] = keep(this.footprintOf(task));
@@ -247,7 +255,7 @@ export class TraceOrder {
     const taskCount = this.kernel.tasks.length;
     // Only what the task did not know: an entry of the row is the step after the last one known.
     for (let other = 0; other < taskCount; other += 1) latest[other] = (row[other] as number) - 1;
-    for (const item of footprint) this.last.raiseToConflicts(item, latest, taskCount);
+    for (const item of footprint) this.last.raiseToConflicts(item, latest);
     for (let other = 0; other < taskCount; other += 1) {
       const last = latest[other] as number;
       if (other !== step.task && last >= (row[other] as number)) insertDescending(candidates, last);

@@ -121,19 +121,25 @@ export class Kernel extends Engine {
   /** Ends the execution: reports what is stuck. Call once, when no task is enabled. */
   finish(): void {
     const before = setRunning(this);
-    const blocked = this.tasks.filter((task) => !task.isDone && task.kind !== 'daemon');
-    const hasOops = this.tasks.some((task) => task.isOopsed);
-    if (blocked.length > 0 && !hasOops && this.cut === null) {
-      for (const watch of this.watches) watch.onStuck?.(this, blocked);
-    }
+    if (this.watches.length > 0 && this.cut === null) this.reportStuck();
     this.currentTask = this.setupTask;
     setRunning(before);
+  }
+
+  private reportStuck(): void {
+    if (this.tasks.some((task) => task.isOopsed)) return;
+    const blocked = this.tasks.filter((task) => !task.isDone && task.kind !== 'daemon');
+    if (blocked.length === 0) return;
+    for (const watch of this.watches) watch.onStuck?.(this, blocked);
   }
 
   /** Whether every task ran to its end, so that what is left over was really forgotten. */
   get isQuiet(): boolean {
     if (this.setupTask.isOopsed) return false;
-    return this.tasks.every((task) => (task.isDone && !task.isOopsed) || task.kind === 'daemon');
+    for (const task of this.tasks) {
+      if ((!task.isDone || task.isOopsed) && task.kind !== 'daemon') return false;
+    }
+    return true;
   }
 
   /** Tells the detectors that all is over. Call after `finally` of the scenario. */

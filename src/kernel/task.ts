@@ -58,14 +58,6 @@ export interface AtomicOrigin {
 /** A read section of RCU or of an srcu_struct; grace-period.ts knows more of it. */
 export type ReadSection = HeldLock;
 
-/** An empty list with room for a few, so that the first push takes no memory for more. */
-function smallStack<T>(): T[] {
-  const list = [null, null] as unknown as T[];
-  list.pop();
-  list.pop();
-  return list;
-}
-
 export class Task {
   /** Its position in the execution's list of tasks; equal schedules give equal indexes. */
   readonly index: number;
@@ -75,7 +67,7 @@ export class Task {
   readonly cpu: Cpu;
   readonly parent: Task | null;
 
-  readonly frames: Frame[] = smallStack();
+  readonly frames: Frame[] = [];
   /** The operation that it has yielded and that has not happened, or null when it has ended. */
   pending: Operation<unknown> | null = null;
   /** The argument that the pending operation was made with. */
@@ -109,7 +101,7 @@ export class Task {
   hasSignal = false;
   /** What turned preemption or interrupts off, or entered a non-blockable section; the outermost. */
   atomicOrigin: AtomicOrigin | null = null;
-  readonly heldLocks: HeldLock[] = smallStack();
+  readonly heldLocks: HeldLock[] = [];
   /** What it holds that is no lock but is waited for like one; see lock-map.ts. */
   readonly lockMaps: HeldLock[] = [];
   /** RCU and SRCU read sections that it is in. */
