@@ -44,7 +44,9 @@ export function noteHeld(task: Task, held: HeldLock, manner: Manner): void {
   held.step = running.now;
   held.frame = topFrame(task);
   running.lockTaken(task, held);
-  task.heldLocks.push(held);
+  // A list made of what it holds has no room for more, and gives none back when it becomes empty.
+  if (task.heldLocks.length === 0) task.heldLocks = [held];
+  else task.heldLocks.push(held);
 }
 
 /** The innermost function that `task` is in. */

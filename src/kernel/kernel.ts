@@ -29,7 +29,7 @@ import {
 } from './operation.ts';
 import { PLAIN_CODE } from './plain-code.ts';
 import { setRunning } from './running.ts';
-import { Task, type TaskKind } from './task.ts';
+import { Task, type Frame, type TaskKind } from './task.ts';
 
 export type { Awaited } from './engine.ts';
 export { fieldPath, NO_FAULTS, type Budget, type KernelOptions } from './kernel-state.ts';
@@ -186,7 +186,7 @@ export class Kernel extends Engine {
     const before = setRunning(this);
     this.currentTask = task;
     try {
-      task.frames.push({ callee, generator: body(), call: null, text: null, caller: null });
+      task.frames = stackOf({ callee, generator: body(), call: null, text: null, caller: null });
       this.resume(task, undefined);
     } catch (error) {
       this.endByError(task, error);
@@ -272,6 +272,15 @@ export class Kernel extends Engine {
     const stride = ARENA_STRIDES[parent.arenaDepth + 1] ?? 2 ** 12;
     return parent.arenaStart + parent.childCount * stride;
   }
+}
+
+/** A stack with room for some more frames, which it keeps: pushing onto `[]` makes room that popping gives back. */
+function stackOf(frame: Frame): Frame[] {
+  const stack = [frame, frame, frame, frame];
+  stack.pop();
+  stack.pop();
+  stack.pop();
+  return stack;
 }
 
 /**

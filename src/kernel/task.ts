@@ -67,7 +67,7 @@ export class Task {
   readonly cpu: Cpu;
   readonly parent: Task | null;
 
-  readonly frames: Frame[] = [];
+  frames: Frame[] = [];
   /** The operation that it has yielded and that has not happened, or null when it has ended. */
   pending: Operation<unknown> | null = null;
   /** The argument that the pending operation was made with. */
@@ -101,7 +101,7 @@ export class Task {
   hasSignal = false;
   /** What turned preemption or interrupts off, or entered a non-blockable section; the outermost. */
   atomicOrigin: AtomicOrigin | null = null;
-  readonly heldLocks: HeldLock[] = [];
+  heldLocks: HeldLock[] = [];
   /** What it holds that is no lock but is waited for like one; see lock-map.ts. */
   readonly lockMaps: HeldLock[] = [];
   /** RCU and SRCU read sections that it is in. */
