@@ -133,6 +133,11 @@ export abstract class KernelState {
     for (const watch of this.watches) watch.onStart?.(this.kernel);
   }
 
+  /** Whether anybody looks for what is wrong. */
+  get isWatched(): boolean {
+    return this.watches.length > 0;
+  }
+
   /** What is handed to the watches: every state is the state of a kernel. */
   protected get kernel(): Kernel {
     return this as unknown as Kernel;

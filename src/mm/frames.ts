@@ -38,6 +38,8 @@ export class FrameTable {
   readonly variable: number;
   /** Pages in use, by frame; not followed by the search for leaks, see {@link usedPages}. */
   readonly #pages = new Map<number, Page>();
+  /** The page that was in each free frame last; not followed, either. */
+  readonly #last = new Map<number, Page>();
   readonly #free: number[] = [];
   /** Frames taken from each task's arena so far, by task index. */
   readonly #fresh = new Map<number, number>();
@@ -58,11 +60,16 @@ export class FrameTable {
     return this.#pages;
   }
 
+  get last(): ReadonlyMap<number, Page> {
+    return this.#last;
+  }
+
   take(kernel: Kernel, task: Task): Page {
     return this.describe(kernel, this.#free.pop() ?? this.freshPfn(task));
   }
 
   giveBack(pfn: number): void {
+    this.#last.set(pfn, this.#pages.get(pfn) as Page);
     this.#pages.delete(pfn);
     this.#free.push(pfn);
   }
@@ -94,6 +101,11 @@ export function usedPages(kernel: Kernel): Page[] {
 export function pfnToPage(pfn: number): Page | null {
   if (pfn === ZERO_PFN) return frames(running).zeroPage;
   return frames(running).pages.get(pfn) ?? null;
+}
+
+/** The page that was in the free frame `pfn` last, null if there was none: what a device still reaches there. Raw. */
+export function pageLastIn(pfn: number): Page | null {
+  return frames(running).last.get(pfn) ?? null;
 }
 
 class AllocPages extends Operation<Page | null> {

@@ -56,6 +56,12 @@ export const INVARIANTS = {
     says: 'no translation of a CPU or device reaches a page that is free or belongs to another owner',
     source: 'Documentation/mm/mmu_notifier.rst',
   },
+  I8b: {
+    says:
+      'where a driver keeps its translations by invalidate_range_start, none from before it is used ' +
+      'until the end of the range',
+    source: 'include/linux/mmu_notifier.h, invalidate_range_start and invalidate_range_end',
+  },
   I9: {
     says:
       'nothing blocks in a callback of a range that is not blockable, under a page-table lock, or ' +

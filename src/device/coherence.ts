@@ -1,0 +1,115 @@
+/**
+ * I8a and I8b of a device: which page an access reaches, and whether the CPU's page tables still say so.
+ *
+ * A driver declares how it keeps which part of a device's address space coherent with which mm:
+ *
+ *   'start'       nothing that was translated before invalidate_range_start is used until the end; so an access
+ *                 must find what the page table says, with the right to write that it needs
+ *   'pinned'      the pages are referenced and the device keeps them, whatever the CPU maps: only I8a
+ *
+ * The declaration changes nothing that the device does. Where it says 'start', an access depends on the page-table
+ * entry that it is held against, so that no order of the two is left out.
+ */
+import { access, READ, type Access } from '../kernel/operation.ts';
+import { running } from '../kernel/running.ts';
+import type { MmStruct } from '../mm-types/mm-struct.ts';
+import {
+  ptePresent,
+  ptePfn,
+  pteText,
+  pteWrite,
+  tableIndex,
+  type Pte,
+} from '../mm-types/page-table.ts';
+import { pfnToPage } from '../mm/frames.ts';
+import { reportBroken } from '../mmu-notifier/detector/invariant.ts';
+import type { DeviceTranslations, KeptEntry } from './translations.ts';
+
+const PAGE_SIZE = 4096;
+
+export interface Coherence {
+  /** Pages [first, end) of the device. */
+  readonly first: number;
+  readonly end: number;
+  /** Where they are in the mm: the page number there of page `first`. */
+  readonly cpuPage: number;
+  readonly mm: MmStruct;
+  readonly by: 'start' | 'pinned';
+}
+
+/** Declares how pages [first, end) of a device are kept; what was declared for them before counts no more. */
+export function declareCoherence(translations: DeviceTranslations, declared: Coherence): void {
+  withdrawCoherence(translations, declared.first, declared.end);
+  translations.coherence.push(declared);
+}
+
+/** Pages [first, end) follow no mm any more. */
+export function withdrawCoherence(
+  { coherence }: DeviceTranslations,
+  first: number,
+  end: number,
+): void {
+  for (let at = coherence.length - 1; at >= 0; at -= 1) {
+    const old = coherence[at] as Coherence;
+    if (old.first < end && first < old.end) coherence.splice(at, 1);
+  }
+}
+
+/** What an access to `page` is held against: nothing where nobody watches. */
+function followed({ coherence }: DeviceTranslations, page: number): Coherence | null {
+  if (!running.isWatched) return null;
+  for (const item of coherence) {
+    if (item.by === 'start' && page >= item.first && page < item.end) return item;
+  }
+  return null;
+}
+
+function cpuAddress({ first, cpuPage }: Coherence, page: number): number {
+  return (cpuPage + page - first) * PAGE_SIZE;
+}
+
+/** Appends what judging an access to `page` looks at. */
+export function coherenceFootprint(
+  translations: DeviceTranslations,
+  page: number,
+  out: Access[],
+): void {
+  const item = followed(translations, page);
+  if (item === null) return;
+  const address = cpuAddress(item, page);
+  const { pageTables } = item.mm;
+  pageTables.walkFootprint(out, address, 1);
+  const table = pageTables.find(address, 1);
+  if (table === null) return;
+  out.push(access(table.lifeVariable, READ));
+  out.push(access(table.variableOf(tableIndex(address, 1)), READ));
+}
+
+/** Reports what is wrong with an access through `entry` that is being made. */
+export function judgeAccess(
+  translations: DeviceTranslations,
+  page: number,
+  { entry, isWrite }: { readonly entry: KeptEntry; readonly isWrite: boolean },
+): void {
+  if (!running.isWatched) return;
+  if (entry.page !== null && pfnToPage(entry.pfn) !== entry.page) {
+    broken('I8a', `the device reaches frame ${entry.pfn}, which was handed out again`);
+    return;
+  }
+  const item = followed(translations, page);
+  if (item === null) return;
+  const address = cpuAddress(item, page);
+  const table = item.mm.pageTables.find(address, 1);
+  const pte: Pte = table === null ? 0 : (table.ptes[tableIndex(address, 1)] as number);
+  const isSame = ptePresent(pte) && ptePfn(pte) === entry.pfn;
+  if (isSame && (!isWrite || pteWrite(pte))) return;
+  const verb = isWrite ? 'writes to' : 'reads';
+  broken(
+    'I8b',
+    `the device ${verb} frame ${entry.pfn} for 0x${address.toString(16)}, where the CPU has: ${pteText(pte)}`,
+  );
+}
+
+function broken(invariant: 'I8a' | 'I8b', message: string): void {
+  reportBroken(running, invariant, { object: 'page', message, place: running.place() });
+}
