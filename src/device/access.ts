@@ -16,7 +16,7 @@ import { running } from '../kernel/running.ts';
 import type { Task } from '../kernel/task.ts';
 import type { PageContents } from '../mm-types/page-contents.ts';
 import type { Page } from '../mm-types/page.ts';
-import { pageLastIn, pfnToPage } from '../mm/frames.ts';
+import { frames, pageLastIn, pfnToPage } from '../mm/frames.ts';
 import { coherenceFootprint, judgeAccess } from './coherence.ts';
 import type { DeviceTranslations, KeptEntry } from './translations.ts';
 
@@ -56,6 +56,9 @@ class DeviceAccess extends Operation<number> {
     if (hit === undefined || (this.isWrite && !hit.isWritable)) return;
     const frame = pfnToPage(hit.pfn) ?? pageLastIn(hit.pfn);
     if (frame !== null) out.push(access(frame.contents.variable, this.isWrite ? WRITE : READ));
+    // Whose the frame is is a matter of who frees it and who gets it next.
+    if (frame !== hit.page || !frame?.memory.isLive)
+      out.push(access(frames(running).variable, READ));
     coherenceFootprint(translations, page, out);
   }
 

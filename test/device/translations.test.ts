@@ -1,0 +1,222 @@
+/** Devices: what they reach through their translations, and what of it is found out. */
+import { expect, test } from 'vitest';
+import { EFAULT } from '../../src/base/errno.ts';
+import { PROT_READ } from '../../src/base/mman.ts';
+import { bootMachine, type Machine } from '../../src/mm/machine.ts';
+import type { Process } from '../../src/mm/process.ts';
+import { allDetectors } from '../../src/check/detector/index.ts';
+import { OptimalDpor } from '../../src/check/optimal-dpor.ts';
+import { programOf } from '../../src/check/scenario.ts';
+import { SourceDpor } from '../../src/check/source-dpor.ts';
+import { defineScenario } from '../../src/catalogue/define-scenario.ts';
+import {
+  deviceCompareSwap,
+  deviceFetchAdd,
+  deviceLoad,
+  deviceStore,
+} from '../../src/device/access.ts';
+import { declareCoherence, withdrawCoherence } from '../../src/device/coherence.ts';
+import {
+  deviceTranslations,
+  dropIn,
+  flushDeviceTlb,
+  setDeviceEntry,
+} from '../../src/device/translations.ts';
+import type { Body } from '../../src/kernel/operation.ts';
+import { allocateStatic } from '../../src/kernel/slab.ts';
+import { struct, type InstanceOf } from '../../src/kernel/struct.ts';
+import { ptePfn } from '../../src/mm-types/page-table.ts';
+import { pteIndex } from '../../src/mm/page-table-walk.ts';
+import { setRunning } from '../../src/kernel/running.ts';
+
+const A = 0x1_0000_0000;
+const PAGE = 4096;
+/** The page number at which the device has it. */
+const AT = 7;
+
+const Gadget = struct('gadget', {
+  plain: deviceTranslations(),
+  cached: deviceTranslations({ hasTlb: true }),
+});
+type Gadget = InstanceOf<typeof Gadget>;
+
+interface Rig {
+  readonly machine: Machine;
+  readonly process: Process;
+  readonly gadget: Gadget;
+  /** The frame that the program's page is in. */
+  readonly pfn: number;
+}
+
+function rig(machine: Machine): Rig {
+  const process = machine.process();
+  machine.runNow(process.mmap(A, PAGE));
+  machine.runNow(process.store(A, 1));
+  const table = process.mm!.pageTables.find(A, 1)!;
+  const pfn = ptePfn(table.ptes[pteIndex(A)] as number);
+  return { machine, process, pfn, gadget: allocateStatic(machine, Gadget) };
+}
+
+function booted(): Rig {
+  const machine = bootMachine();
+  setRunning(machine);
+  return rig(machine);
+}
+
+test('a device without a translation faults, and one that may only read cannot write', () => {
+  const { machine, gadget, pfn } = booted();
+  const { plain } = gadget;
+  expect(machine.runNow(deviceLoad(plain, AT * PAGE))).toBe(-EFAULT);
+  machine.runNow(setDeviceEntry(plain, AT, { pfn, isWritable: false }));
+  expect(machine.runNow(deviceLoad(plain, AT * PAGE))).toBe(1);
+  expect(machine.runNow(deviceStore(plain, AT * PAGE, 5))).toBe(-EFAULT);
+  expect(machine.runNow(deviceLoad(plain, AT * PAGE))).toBe(1);
+});
+
+test('what a device writes the program reads, and the reverse', () => {
+  const { machine, process, gadget, pfn } = booted();
+  const { plain } = gadget;
+  machine.runNow(setDeviceEntry(plain, AT, { pfn, isWritable: true }));
+  machine.runNow(deviceStore(plain, AT * PAGE + 3, 200));
+  expect(machine.runNow(process.load(A + 3))).toBe(200);
+  machine.runNow(process.store(A + 3, 250));
+  expect(machine.runNow(deviceFetchAdd(plain, AT * PAGE + 3, 10))).toBe(250);
+  expect(machine.runNow(process.load(A + 3))).toBe(4);
+  const swap = (expected: number, desired: number) =>
+    machine.runNow(deviceCompareSwap(plain, AT * PAGE + 3, { expected, desired }));
+  expect(swap(5, 9)).toBe(4);
+  expect(machine.runNow(process.load(A + 3))).toBe(4);
+  expect(swap(4, 9)).toBe(4);
+  expect(machine.runNow(process.load(A + 3))).toBe(9);
+});
+
+test('a TLB entry stays until it is flushed, a table entry counts at once', () => {
+  const { machine, gadget, pfn } = booted();
+  for (const translations of [gadget.plain, gadget.cached]) {
+    machine.runNow(setDeviceEntry(translations, AT, { pfn, isWritable: false }));
+    expect(machine.runNow(deviceLoad(translations, AT * PAGE))).toBe(1);
+    machine.runNow(setDeviceEntry(translations, AT, null));
+  }
+  expect(machine.runNow(deviceLoad(gadget.plain, AT * PAGE))).toBe(-EFAULT);
+  expect(machine.runNow(deviceLoad(gadget.cached, AT * PAGE))).toBe(1);
+  machine.runNow(flushDeviceTlb(gadget.cached, AT + 1, AT + 9));
+  expect(machine.runNow(deviceLoad(gadget.cached, AT * PAGE))).toBe(1);
+  machine.runNow(flushDeviceTlb(gadget.cached, AT, AT + 1));
+  expect(machine.runNow(deviceLoad(gadget.cached, AT * PAGE))).toBe(-EFAULT);
+});
+
+test('what software drops in is used without a table', () => {
+  const { machine, gadget, pfn } = booted();
+  machine.runNow(dropIn(gadget.cached, AT, { pfn, isWritable: true }));
+  expect(machine.runNow(deviceStore(gadget.cached, AT * PAGE, 3))).toBe(1);
+});
+
+type Task = (rig: Rig) => Body<unknown>;
+
+/** What is found when tasks run side by side in every way. */
+function explore(prepare: (rig: Rig) => void, tasks: Readonly<Record<string, Task>>) {
+  const scenario = defineScenario<Rig>({
+    name: 'device',
+    variants: { v: {} },
+    setup(machine) {
+      const made = rig(machine);
+      prepare(made);
+      return made;
+    },
+    tasks: Object.fromEntries(Object.entries(tasks).map(([name, run]) => [name, { run }])),
+  });
+  const found = new Set<string>();
+  const how = {
+    watches: allDetectors(),
+    onExecution({
+      kernel,
+    }: {
+      kernel: { findings: readonly { kind: string; invariant: string | null }[] };
+    }) {
+      for (const { kind, invariant } of kernel.findings) found.add(`${kind} ${invariant}`);
+      return false;
+    },
+  };
+  const program = programOf(scenario, 'v');
+  const source = new SourceDpor(program, how).run();
+  const optimal = new OptimalDpor(program, how).run();
+  expect(source.isComplete && optimal.isComplete).toBe(true);
+  expect(optimal.executions).toBe(source.executions);
+  expect(optimal.blocked).toBe(0);
+  return { executions: optimal.executions, found: [...found].toSorted() };
+}
+
+function mapped({ machine, gadget, pfn }: Rig): void {
+  machine.runNow(setDeviceEntry(gadget.plain, AT, { pfn, isWritable: true }));
+}
+
+const munmap: Task = function* munmap({ process }) {
+  yield* process.munmap(A, PAGE);
+};
+const protect: Task = function* protect({ process }) {
+  yield* process.mprotect(A, PAGE, PROT_READ);
+};
+const store: Task = function* store({ gadget }) {
+  yield* deviceStore(gadget.plain, AT * PAGE, 3);
+};
+
+test('a device that nobody tells reaches a page that was freed', () => {
+  const { found } = explore(mapped, { munmap, store });
+  expect(found).toEqual(['use-after-free I8a']);
+});
+
+test('a frame that was handed out again is another owner’s', () => {
+  const { found } = explore(mapped, {
+    *program({ process }) {
+      yield* process.munmap(A, PAGE);
+      yield* process.mmap(A, PAGE);
+      yield* process.store(A, 2);
+    },
+    store,
+  });
+  expect(found).toEqual(['invariant I8a', 'use-after-free I8a']);
+});
+
+function following(kept: Rig): void {
+  mapped(kept);
+  const declared = {
+    first: AT,
+    end: AT + 1,
+    cpuPage: A / PAGE,
+    mm: kept.process.mm!,
+    by: 'start',
+  } as const;
+  declareCoherence(kept.gadget.plain, declared);
+}
+
+const load: Task = function* load({ gadget }) {
+  yield* deviceLoad(gadget.plain, AT * PAGE);
+};
+
+test('a device that says it follows the page tables must not read what they do not map', () => {
+  const { found } = explore(following, { munmap, load });
+  expect(found).toEqual(['invariant I8b', 'use-after-free I8a']);
+});
+
+function afterwards(access: Task): Task {
+  return function* protectFirst(kept) {
+    yield* kept.process.mprotect(A, PAGE, PROT_READ);
+    yield* access(kept);
+  };
+}
+
+test('where the program may only read, it may read and must not write', () => {
+  expect(explore(following, { load: afterwards(load) }).found).toEqual([]);
+  expect(explore(following, { store: afterwards(store) }).found).toEqual(['invariant I8b']);
+  // The entry is none for a moment.
+  expect(explore(following, { protect, load }).found).toEqual(['invariant I8b']);
+});
+
+function withdrawn(kept: Rig): void {
+  following(kept);
+  withdrawCoherence(kept.gadget.plain, AT, AT + 1);
+}
+
+test('a declaration that was withdrawn holds nothing against it', () => {
+  expect(explore(withdrawn, { protect, store }).found).toEqual([]);
+});
