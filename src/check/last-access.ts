@@ -19,7 +19,10 @@ import {
 const STRIDE = TASK_COUNT_MAX + 1;
 const MODES = [READ, WRITE, COMMUTE] as const;
 const MODE_COUNT = MODES.length;
-/** In each row, after the entries of all tasks: which of them have one, as a mask. */
+/**
+ * In each row, after the entries of all tasks: which of them have one that no later write comes after, as a
+ * mask. A write comes after all that accessed the variable before it.
+ */
 const TASKS = TASK_COUNT_MAX;
 
 export class LastAccess {
@@ -46,11 +49,21 @@ export class LastAccess {
   }
 
   record(item: Access, task: number, step: number): void {
-    const row = (variableOf(item) * MODE_COUNT + modeOf(item)) * STRIDE;
-    this.reserve(row + STRIDE);
+    const base = variableOf(item) * MODE_COUNT * STRIDE;
+    this.reserve(base + MODE_COUNT * STRIDE);
+    const mode = modeOf(item);
+    const row = base + mode * STRIDE;
     this.set(row + task, step + 1);
     const tasks = this.table[row + TASKS] as number;
-    if ((tasks & (1 << task)) === 0) this.set(row + TASKS, tasks | (1 << task));
+    if (mode !== WRITE) {
+      if ((tasks & (1 << task)) === 0) this.set(row + TASKS, tasks | (1 << task));
+      return;
+    }
+    if (tasks !== 1 << task) this.set(row + TASKS, 1 << task);
+    const reads = base + READ * STRIDE + TASKS;
+    if (this.table[reads] !== 0) this.set(reads, 0);
+    const commutes = base + COMMUTE * STRIDE + TASKS;
+    if (this.table[commutes] !== 0) this.set(commutes, 0);
   }
 
   private set(at: number, value: number): void {
@@ -81,7 +94,7 @@ export class LastAccess {
 
   /**
    * For each task the last step that conflicts with `item`, where that is later than what `latest` has for
-   * the task.
+   * the task, and no write of the variable comes after it.
    */
   raiseToConflicts(item: Access, latest: Int32Array): void {
     const base = variableOf(item) * MODE_COUNT * STRIDE;

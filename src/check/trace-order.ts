@@ -13,6 +13,7 @@
  * Everything is kept for each depth, so that a prefix which is repeated needs no bookkeeping, and
  * nothing is allocated for a step that has no race.
  */
+import { InternalError } from '../base/assert.ts';
 import { PAUSE, type Kernel } from '../kernel/kernel.ts';
 import { TASK_COUNT_MAX } from '../base/limits.ts';
 import { clearList, scratchList } from '../base/scratch-list.ts';
@@ -47,6 +48,24 @@ class TaskNames {
     return this.names[name] === name ? name : this.names.indexOf(name);
   }
 
+  /** What a name stands for, whoever gave it: a task that is there from the beginning, then whose child. */
+  pathOf(name: number): readonly number[] {
+    if (name <= TASK_COUNT_MAX) return [name];
+    for (const [key, known] of this.known) {
+      if (known !== name) continue;
+      const count = key % (TASK_COUNT_MAX + 1);
+      return [...this.pathOf((key - count) / (TASK_COUNT_MAX + 1)), count];
+    }
+    throw new InternalError(`task name ${name} was never given`);
+  }
+
+  /** The other way round. */
+  nameOfPath([first, ...counts]: readonly number[]): number {
+    let name = first as number;
+    for (const count of counts) name = this.nameOfKey(name * (TASK_COUNT_MAX + 1) + count);
+    return name;
+  }
+
   private nameNew(kernel: Kernel): void {
     for (let index = this.names.length; index < kernel.tasks.length; index += 1) {
       const { parent } = kernel.tasks[index] as Task;
@@ -58,7 +77,10 @@ class TaskNames {
   private nameOfChild(parent: number): number {
     const count = this.childCounts[parent] as number;
     this.childCounts[parent] = count + 1;
-    const key = (this.names[parent] as number) * (TASK_COUNT_MAX + 1) + count;
+    return this.nameOfKey((this.names[parent] as number) * (TASK_COUNT_MAX + 1) + count);
+  }
+
+  private nameOfKey(key: number): number {
     const name = this.known.get(key) ?? TASK_COUNT_MAX + 1 + this.known.size;
     this.known.set(key, name);
     return name;
@@ -105,7 +127,7 @@ export class TraceOrder {
   readonly before = new StepClocks();
   readonly last: LastAccess;
   kernel!: Kernel;
-  private readonly names = new TaskNames();
+  readonly names = new TaskNames();
   private readonly pauses: boolean;
   private readonly footprint: Access[] = scratchList();
   /** Scratch: the last conflicting step of each other task, the latest first. */
@@ -231,6 +253,7 @@ export class TraceOrder {
   }
 
   private whatVaries(): Step['varying'] {
+    if (!this.kernel.hasVarying) return NONE_VARIES;
     let found: (readonly Access[] | undefined)[] | null = null;
     const { tasks } = this.kernel;
     for (let index = 0; index < tasks.length; index += 1) {
@@ -309,6 +332,8 @@ export class TraceOrder {
   /** Adds the beginning of a hold to `group` if it must be; false if the task has seen it. */
   private joinHold(group: number[], row: Int32Array, since: number, end: number): boolean {
     if (since < 0) return true;
+    // Over before the first of them was taken, as most are.
+    if (end >= 0 && isOverBefore(group, end)) return true;
     for (const member of group) {
       if (member === since || this.isBefore(member, since)) return true;
     }
@@ -325,6 +350,12 @@ export class TraceOrder {
 /** A copy that stays. */
 function keep(list: readonly number[]): readonly number[] {
   return list.length === 0 ? NONE : list.slice();
+}
+
+/** Whether step `end` comes before every step of the group. */
+function isOverBefore(group: readonly number[], end: number): boolean {
+  for (const member of group) if (member <= end) return false;
+  return true;
 }
 
 function insertDescending(list: number[], item: number): void {

@@ -12,7 +12,7 @@ import { describeValue, nameOf, nullDereference } from './explain.ts';
 import { KernelState } from './kernel-state.ts';
 import { OOPS, Oops } from './oops.ts';
 import { DELIVERED, Operation, RESUME, type Step, type Yieldable } from './operation.ts';
-import type { Task } from './task.ts';
+import { NONE_HELD, type Task } from './task.ts';
 
 /** A condition that a task waits for, or a loop that it is in; see await.ts and retry.ts. */
 export interface Awaited {
@@ -27,6 +27,9 @@ export abstract class Engine extends KernelState {
   handedOver: Yieldable<unknown> | null = null;
   private madeItem: Yieldable<unknown> | null = null;
   private madeArgument: unknown = undefined;
+
+  /** True once a task was at an operation whose footprint varies. */
+  hasVarying = false;
 
   /** What tasks wait for by asking again and again; looked at before and after each step. */
   readonly awaited = new Set<Awaited>();
@@ -81,6 +84,7 @@ export abstract class Engine extends KernelState {
       if (!(item instanceof Call)) {
         task.pending = item;
         task.argument = this.madeArgument;
+        if (item.footprintVaries) this.hasVarying = true;
         if (item.maySleep && task.atomicReason() !== null)
           this.mightSleep(task, item.describe(task));
         return;
@@ -277,6 +281,6 @@ export abstract class Engine extends KernelState {
   /** Direct mode: gives up what `task` was doing. */
   abandon(task: Task): void {
     this.killTask(task);
-    task.heldLocks.length = 0;
+    task.heldLocks = NONE_HELD;
   }
 }

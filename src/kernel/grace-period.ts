@@ -194,7 +194,7 @@ export class GracePeriodDomain {
     // Waiting for RCU inside its read section is sleeping in atomic context, and found as such.
     if (this.flavour === 'srcu') running.lockTaken(task, section);
     this.open.push(section);
-    task.readSections.push(section);
+    task.readSections = [...task.readSections, section];
     return section;
   }
 
@@ -213,8 +213,8 @@ export class GracePeriodDomain {
     section.unlockStep = running.now;
     this.lastUnlock[section.task.index + 1] = running.now;
     this.open.splice(this.open.indexOf(section), 1);
-    const { readSections } = section.task;
-    readSections.splice(readSections.indexOf(section), 1);
+    const { task } = section;
+    task.readSections = task.readSections.toSpliced(task.readSections.indexOf(section), 1);
   }
 
   /** The sections that are open; raw, for detectors and tests. */

@@ -6,7 +6,7 @@
 import type { LockClass } from './lock-class.ts';
 import type { KernelObject } from './memory.ts';
 import { running } from './running.ts';
-import type { Frame, HeldLock, Task } from './task.ts';
+import { NONE_HELD, type Frame, type HeldLock, type Task } from './task.ts';
 
 /** How a lock is taken; the fields are those of {@link HeldLock}. */
 export type Manner = Pick<HeldLock, 'isTry' | 'subclass' | 'nest'>;
@@ -44,9 +44,7 @@ export function noteHeld(task: Task, held: HeldLock, manner: Manner): void {
   held.step = running.now;
   held.frame = topFrame(task);
   running.lockTaken(task, held);
-  // A list made of what it holds has no room for more, and gives none back when it becomes empty.
-  if (task.heldLocks.length === 0) task.heldLocks = [held];
-  else task.heldLocks.push(held);
+  task.heldLocks = task.heldLocks.length === 0 ? [held] : [...task.heldLocks, held];
 }
 
 /** The innermost function that `task` is in. */
@@ -66,8 +64,7 @@ export function dropHeld(task: Task, lock: KernelObject): HeldLock | null {
   for (let at = task.heldLocks.length - 1; at >= 0; at -= 1) {
     const held = task.heldLocks[at] as HeldLock;
     if (held.lock !== lock) continue;
-    if (at === task.heldLocks.length - 1) task.heldLocks.pop();
-    else task.heldLocks.splice(at, 1);
+    task.heldLocks = task.heldLocks.length === 1 ? NONE_HELD : task.heldLocks.toSpliced(at, 1);
     return held;
   }
   return null;

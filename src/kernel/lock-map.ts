@@ -56,13 +56,13 @@ function heldMap({ path, lock, lockClass }: Waitable, task: Task): HeldLock {
 export function holdMap(task: Task, of: Waitable): void {
   const held = heldMap(of, task);
   running.lockTaken(task, held);
-  task.lockMaps.push(held);
+  task.lockMaps = [...task.lockMaps, held];
 }
 
 /** Ends the innermost {@link holdMap} of `lock`. */
 export function dropMap(task: Task, lock: object): void {
   const at = task.lockMaps.findLastIndex((held) => held.lock === lock);
-  if (at >= 0) task.lockMaps.splice(at, 1);
+  if (at >= 0) task.lockMaps = task.lockMaps.toSpliced(at, 1);
 }
 
 /** `task` waits for whoever holds this. Says nothing unless the task holds something. */

@@ -33,7 +33,7 @@ export interface FileOperations {
   readonly release?: KernelCallable<[File], unknown>;
   /** `unlocked_ioctl`; the argument is whatever the program passed. The result goes to it. */
   readonly ioctl?: KernelCallable<[File, number | string, never], number>;
-  /** The second argument is what {@link fileMmap} was given. */
+  /** The second argument is the new mapping, not linked yet; or what {@link fileMmap} was given. */
   readonly mmap?: KernelCallable<[File, never], number>;
 }
 

@@ -205,7 +205,7 @@ export class RwSemaphore extends KernelObject {
     // Lockdep has seen it taken; how it is held changes, not where it came from.
     const { subclass, step, frame } = this.heldExclusive;
     const shared = heldAs(this, 'read', this.lockClass);
-    holder.heldLocks.push(Object.assign(shared, { subclass, step, frame }));
+    holder.heldLocks = [...holder.heldLocks, Object.assign(shared, { subclass, step, frame })];
   }
 }
 

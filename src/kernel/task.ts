@@ -48,6 +48,9 @@ export interface HeldLock {
   frame: Frame | null;
 }
 
+// Most tasks never hold anything of a kind: a list of its own is made when it is needed.
+export const NONE_HELD: readonly HeldLock[] = [];
+
 /** What took from a task the right to sleep. */
 export interface AtomicOrigin {
   readonly operation: Operation<unknown> | null;
@@ -101,11 +104,11 @@ export class Task {
   hasSignal = false;
   /** What turned preemption or interrupts off, or entered a non-blockable section; the outermost. */
   atomicOrigin: AtomicOrigin | null = null;
-  heldLocks: HeldLock[] = [];
+  heldLocks: readonly HeldLock[] = NONE_HELD;
   /** What it holds that is no lock but is waited for like one; see lock-map.ts. */
-  readonly lockMaps: HeldLock[] = [];
+  lockMaps: readonly HeldLock[] = NONE_HELD;
   /** RCU and SRCU read sections that it is in. */
-  readonly readSections: ReadSection[] = [];
+  readSections: readonly ReadSection[] = NONE_HELD;
   /** `current->mm`; the type belongs to mm-types. */
   mm: unknown = null;
   /** The process it is a thread of; the type belongs to the files of the kernel. */

@@ -18,7 +18,7 @@ import { FieldSpec, KernelObject, type Placement } from './memory.ts';
 import { textFootprint } from './module.ts';
 import { access, made, Operation, READ, WRITE, type Access, type Body } from './operation.ts';
 import { running } from './running.ts';
-import type { Task } from './task.ts';
+import { NONE_HELD, type Task } from './task.ts';
 
 /** Gets the timer, and finds what it is embedded in by containerOf. Must not sleep. */
 export type TimerFunction = KernelCallable<[TimerList], unknown>;
@@ -142,7 +142,7 @@ class EndRun extends Operation<void> {
   }
 
   perform(task: Task): void {
-    task.lockMaps.length = 0;
+    task.lockMaps = NONE_HELD;
     this.run.stage = 'done';
     this.run.endStep = running.now;
   }

@@ -20,7 +20,7 @@ import { FieldSpec, KernelObject, type Placement } from './memory.ts';
 import { textFootprint } from './module.ts';
 import { access, COMMUTE, made, Operation, WRITE, type Access, type Body } from './operation.ts';
 import { running } from './running.ts';
-import type { Task } from './task.ts';
+import { NONE_HELD, type Task } from './task.ts';
 import type { Workqueue } from './workqueue-core.ts';
 
 /** The function of a work item gets the item, and finds what it is embedded in by containerOf. */
@@ -305,7 +305,7 @@ class EndRun extends Operation<void> {
   }
 
   perform(task: Task): void {
-    task.lockMaps.length = 0;
+    task.lockMaps = NONE_HELD;
     this.run.end('done');
   }
 
