@@ -68,7 +68,11 @@ export class Composer {
    */
   compose({ kernel, schedule, diverged, isOver }: Replay): Recording {
     const { outcomes } = schedule;
+    const { initial } = this.notes;
     return {
+      ...(initial === null
+        ? {}
+        : { initial: Array.from(initial, ([path, value]) => ({ path, value })) }),
       tasks: kernel.tasks.map((task) => this.task(task)),
       steps: this.notes.steps.map((step, at) => this.step(step, at, outcomes[at] ?? 0)),
       findings: this.notes.findings.map((finding) => this.finding(finding)),
@@ -107,6 +111,7 @@ export class Composer {
       outcome,
       place: stack.at(-1)?.place ?? null,
       events: this.events(note.events, index),
+      ...(note.after === null ? {} : { after: note.after }),
     };
   }
 

@@ -3,7 +3,7 @@ import type { Finding } from '../kernel/finding.ts';
 import type { Memory } from '../kernel/memory.ts';
 import type { Task } from '../kernel/task.ts';
 import type { CodeStack } from './code-place.ts';
-import type { AccessName, RecordedEvent } from './recording.ts';
+import type { AccessName, RecordedAfter, RecordedEvent } from './recording.ts';
 import type { ValueText } from './value-text.ts';
 
 /** A kernel function on a stack, and where it was when the next one was called. */
@@ -50,6 +50,8 @@ export interface StepNote {
   readonly memory: Memory | null;
   readonly events: EventNote[];
   result: ValueText | null;
+  /** Filled in when the next step begins; null if values are not recorded. */
+  after: RecordedAfter | null;
 }
 
 export interface FindingNote {
@@ -61,6 +63,8 @@ export interface FindingNote {
 
 /** The notes of one execution. */
 export interface Notes {
+  /** What memory held before the first step; null if values are not recorded. */
+  readonly initial: ReadonlyMap<string, string> | null;
   readonly steps: readonly StepNote[];
   /** What each task did before its first step, by index. */
   readonly entries: readonly (readonly EventNote[] | undefined)[];

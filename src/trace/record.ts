@@ -21,6 +21,8 @@ export interface RecordOptions {
    * execution is recorded to its end.
    */
   readonly isSought?: (finding: Finding) => boolean;
+  /** Whether to tell what each step changes in memory; no if left out. */
+  readonly hasValues?: boolean;
   /** Steps of one execution; see UsageError MN205. */
   readonly stepCountMax?: number;
 }
@@ -39,9 +41,10 @@ export function record(
   options: RecordOptions = {},
 ): Recording {
   const { isSought = () => true, resolvePlace = (raw) => raw, stepCountMax } = options;
+  const hasValues = options.hasValues === true;
   const limits = stepCountMax === undefined ? {} : { stepCountMax };
   const run = (toEnd: boolean): { run: Replay; recorder: Recorder } => {
-    const recorder = new Recorder();
+    const recorder = new Recorder(hasValues);
     const watches = [recorder, ...detectors];
     const replayed = replay(program, schedule, {
       watches,
@@ -59,6 +62,7 @@ export function record(
     // Operations are asked who blocks them, and may ask the running kernel.
     const before = setRunning(taken.run.kernel);
     try {
+      taken.recorder.finish();
       return new Composer(taken.recorder, resolvePlace).compose(taken.run);
     } finally {
       setRunning(before);

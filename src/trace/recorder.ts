@@ -13,9 +13,10 @@ import type { KernelObject, Memory } from '../kernel/memory.ts';
 import { modeOf, READ, WRITE, type Access } from '../kernel/operation.ts';
 import type { Operation, Yieldable } from '../kernel/operation.ts';
 import { PLAIN_CODE } from '../kernel/plain-code.ts';
-import type { Task } from '../kernel/task.ts';
+import type { HeldLock, Task } from '../kernel/task.ts';
 import type { AssertionGrade, Tracer, Use, Watch } from '../kernel/watch.ts';
 import { CodeStack } from './code-place.ts';
+import { MemoryState } from './memory-state.ts';
 import type {
   AccessNote,
   EventNote,
@@ -26,7 +27,7 @@ import type {
   StepNote,
   TouchNote,
 } from './notes.ts';
-import type { AccessName } from './recording.ts';
+import type { AccessName, RecordedChange } from './recording.ts';
 import { argumentsText, resultText, returnedText } from './value-text.ts';
 
 export class Recorder implements Tracer, Watch, Notes {
@@ -37,6 +38,8 @@ export class Recorder implements Tracer, Watch, Notes {
   readonly allocations = new Map<Memory, Moment>();
   readonly frees = new Map<Memory, Moment>();
 
+  readonly initial: Map<string, string> | null;
+  private readonly state: MemoryState | null;
   /** The functions that each task is in, by index, for the names of returns. */
   private readonly callees: string[][] = [];
   /** Where each task made what it yielded last. */
@@ -51,6 +54,35 @@ export class Recorder implements Tracer, Watch, Notes {
   /** What a detector is being told of, if it is an access. */
   private lastAccess: AccessNote | null = null;
 
+  /** @param hasValues whether to note what each step changes in memory. */
+  constructor(hasValues = false) {
+    this.state = hasValues ? new MemoryState() : null;
+    this.initial = hasValues ? new Map() : null;
+  }
+
+  /** Call once, when the execution is over. */
+  finish(): void {
+    this.noteState();
+  }
+
+  /** What the last step has changed, as seen before the next one. */
+  private noteState(): void {
+    const { state } = this;
+    if (state === null) return;
+    const changes = state.changes();
+    const last = this.steps.at(-1);
+    if (last === undefined) this.noteInitial(changes);
+    else last.after ??= { changes, held: last.moment.task.heldLocks.map((lock) => heldText(lock)) };
+  }
+
+  private noteInitial(changes: readonly RecordedChange[]): void {
+    for (const { path, value } of changes) this.initial?.set(path, value);
+  }
+
+  private watchOld(memory: Memory): void {
+    this.noteInitial(this.state?.watchOld(memory) ?? []);
+  }
+
   // ---- tracer -------------------------------------------------------------------------------
 
   onMade(task: Task, item: Yieldable<unknown>): void {
@@ -61,6 +93,8 @@ export class Recorder implements Tracer, Watch, Notes {
   }
 
   onStep(task: Task, operation: Operation<unknown>, description: string): void {
+    this.noteState();
+    if (operation.memory !== null) this.watchOld(operation.memory);
     this.performing = task;
     this.lastAccess = null;
     const isPlain = operation === PLAIN_CODE;
@@ -74,6 +108,7 @@ export class Recorder implements Tracer, Watch, Notes {
       memory: operation.memory,
       events: [],
       result: null,
+      after: null,
     });
     if (operation.memory === null) return;
     this.touches.push({ path: description, mode: 'use', memory: operation.memory, moment });
@@ -137,6 +172,7 @@ export class Recorder implements Tracer, Watch, Notes {
   }
 
   onAllocate(kernel: Kernel, memory: Memory): void {
+    this.state?.watchNew(memory);
     this.allocations.set(memory, this.presentMoment(kernel.currentTask));
   }
 
@@ -177,6 +213,7 @@ export class Recorder implements Tracer, Watch, Notes {
   }
 
   private noteAccess(task: Task, access: AccessNote): void {
+    this.watchOld(access.memory);
     this.lastAccess = access;
     if (this.performing === task) return;
     const moment = this.presentMoment(task);
@@ -214,6 +251,10 @@ export class Recorder implements Tracer, Watch, Notes {
     });
     return { step, task, frames: notes };
   }
+}
+
+function heldText({ path, mode }: HeldLock): string {
+  return mode === 'read' ? `${path} (read)` : path;
 }
 
 const NAME_OF_VERB = { read: 'read', written: 'write', used: 'use', run: 'use' } as const;

@@ -81,6 +81,21 @@ export interface RecordedStep {
   /** Where its `yield*` is. */
   readonly place: string | null;
   readonly events: readonly RecordedEvent[];
+  /** What the step changed in memory, and the locks its task holds after it; if values are recorded. */
+  readonly after?: RecordedAfter;
+}
+
+/** What is different once a step, and the code up to the task's next operation, is done. */
+export interface RecordedAfter {
+  readonly changes: readonly RecordedChange[];
+  /** What the task holds: `&kfd_process.mutex`; `(read)` behind the shared side and read sections. */
+  readonly held: readonly string[];
+}
+
+/** A field, and what it holds now: `kfd_process.ref`, `2`. A freed struct as a whole is `freed`. */
+export interface RecordedChange {
+  readonly path: string;
+  readonly value: string;
 }
 
 /** Where something happened to memory or to a lock. `step` is null in set-up and `finally`. */
@@ -161,6 +176,8 @@ export interface RecordedWait {
 }
 
 export interface Recording {
+  /** What memory held at first, if values are recorded. */
+  readonly initial?: readonly RecordedChange[];
   readonly tasks: readonly RecordedTask[];
   readonly steps: readonly RecordedStep[];
   readonly findings: readonly RecordedFinding[];

@@ -53,6 +53,13 @@ export function argumentsText(values: readonly unknown[]): string {
   return texts.filter((text) => text !== null).join(', ');
 }
 
+/** What a field holds, or null for what cannot be shown. */
+export function fieldText(value: unknown): string | null {
+  if (isErr(value)) return `ERR_PTR(${errnoName(ptrErr(value))})`;
+  if (typeof value === 'string') return `"${value}"`;
+  return plainText(value);
+}
+
 function plainText(value: unknown): string | null {
   if (value === null) return 'NULL';
   if (typeof value === 'boolean') return String(value);
