@@ -37,7 +37,7 @@ test('without being asked, a recording has no values', () => {
 });
 
 test('a write by plain code belongs to the step before it', () => {
-  const { initial, steps } = recordToy('race', '0000000001111', { hasValues: true });
+  const { initial, steps } = recordToy('race', '0000000011', { hasValues: true });
   // Both have written before their first step.
   expect(initial?.find(({ path }) => path === 'toy_table.size')?.value).toBe('2');
   const writes = steps.flatMap((step) =>
