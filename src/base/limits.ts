@@ -34,3 +34,11 @@ export const MINIMISING_EXECUTION_COUNT_MAX = 2000;
 export const MINIMISING_TRIAL_COUNT_MAX = 400;
 /** Preemptions up to which bounds are searched before the whole, unless `--preemptions` says otherwise. */
 export const BOUNDS_FIRST_MAX = 2;
+/** Bytes of a claim that `claim` reads. */
+export const CLAIM_BYTES_MAX = 1 << 16;
+/** Steps of a claim. */
+export const CLAIM_STEP_COUNT_MAX = 64;
+/** Columns of a claim. */
+export const CLAIM_COLUMN_COUNT_MAX = 8;
+/** Executions of each variant in which `claim` looks for what there is, before it searches. */
+export const CLAIM_SURVEY_COUNT_MAX = 500;

@@ -26,6 +26,7 @@ export const ERROR_CODES = {
   MN401: 'a file exists already',
   MN402: 'a name cannot be used',
   MN501: 'a recording is refused',
+  MN601: 'a claim cannot be read',
 } as const;
 
 /** `MN101`, …: docs/errors.md explains each. */
