@@ -3,6 +3,8 @@
  *
  * Modelled: bytes, all of them one place: two stores to one page are always ordered. Kept sparse, since
  * most pages of most programs are zero but for a few bytes.
+ *
+ * Variables: the bytes; and whose they are, see {@link PageContents.ownerVariable}.
  */
 import { FieldSpec, KernelObject, type Placement } from '../kernel/memory.ts';
 import { access, made, Operation, READ, WRITE, type Access } from '../kernel/operation.ts';
@@ -19,13 +21,30 @@ export interface SavedContents {
   readonly full: Uint8Array | null;
 }
 
+/** A place in a file: what a page of a driver belongs to. */
+export interface FilePlace {
+  readonly mapping: KernelObject;
+  /** In pages. */
+  readonly index: number;
+}
+
 export class PageContents extends KernelObject {
+  /** Where a driver has mapped it last, or null; raw. What the mm owns says it itself: `page.mapping`. */
+  owner: FilePlace | null = null;
   /** offset × 256 + byte, of bytes that are not zero; null once `full` is used. */
   private few: number[] | null = null;
   private full: Uint8Array | null = null;
   private loadOperation: LoadByte | null = null;
   private storeOperation: StoreByte | null = null;
   private copyOperation: CopyPage | null = null;
+
+  /**
+   * What ends a translation to the page (a flush) and what gives the page to another owner conflict on: one
+   * without the other in front of it is what I8a forbids. Freeing the page is such a change, too.
+   */
+  get ownerVariable(): number {
+    return this.variable + 1;
+  }
 
   /** The byte at `offset`; raw, for who is in the middle of an operation. */
   get(offset: number): number {
@@ -92,7 +111,7 @@ export class PageContents extends KernelObject {
 
 /** A field that holds the bytes of a page, all zero. */
 export function pageContents(): FieldSpec<PageContents> {
-  return new FieldSpec(1, (at: Placement) => new PageContents(at));
+  return new FieldSpec(2, (at: Placement) => new PageContents(at));
 }
 
 abstract class ContentsOperation<R> extends Operation<R> {

@@ -31,8 +31,10 @@ export const PTE_WRITE = 2;
 export const PTE_DIRTY = 4;
 export const PTE_ACCESSED = 8;
 export const PTE_SOFT_DIRTY = 16;
-/** The zero page: neither counted nor referenced. */
+/** The zero page, or a frame that a driver has mapped: neither counted nor referenced. */
 export const PTE_SPECIAL = 32;
+/** The frame that is mapped wherever anonymous memory was only read. */
+export const ZERO_PFN = 1;
 /** Not present: the frame number is a swap slot. */
 export const PTE_SWAP = 64;
 /** Not present: the page is being migrated. */
@@ -231,7 +233,7 @@ export function pteText(pte: Pte): string {
   if ((pte & PTE_SWAP) !== 0) return `swap slot ${frame}`;
   if ((pte & PTE_MIGRATION) !== 0) return `migration of frame ${frame}`;
   const rights = (pte & PTE_PROTNONE) !== 0 ? 'no access' : pteWrite(pte) ? 'rw' : 'r';
-  return pteSpecial(pte) ? `zero page ${rights}` : `frame ${frame} ${rights}`;
+  return frame === ZERO_PFN ? `zero page ${rights}` : `frame ${frame} ${rights}`;
 }
 
 /** `ptep_get(ptep)`. The entry may change at once unless the caller holds the table's lock. */

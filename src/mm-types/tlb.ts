@@ -13,7 +13,7 @@ import { Atomic } from '../kernel/atomic.ts';
 import { perKernel, type Kernel } from '../kernel/kernel.ts';
 import { FieldSpec, KernelObject, type Placement } from '../kernel/memory.ts';
 import { running } from '../kernel/running.ts';
-import { access, WRITE, type Access } from '../kernel/operation.ts';
+import { access, COMMUTE, WRITE, type Access } from '../kernel/operation.ts';
 import type { Page } from './page.ts';
 import type { Pte } from './page-table.ts';
 
@@ -90,6 +90,13 @@ export class MmTlb extends KernelObject {
   flushFootprint(out: Access[], start: number, end: number): void {
     const stop = Math.min(end, start + TLB_VARIABLES);
     for (let page = start; page < stop; page += 1) out.push(access(this.variableOf(page), WRITE));
+    // Before the flush the pages must not be anybody else's, afterwards they may.
+    for (const entries of this.cpus.values()) {
+      for (const [number, { page }] of entries) {
+        if (number < start || number >= end) continue;
+        out.push(access(page.contents.ownerVariable, COMMUTE));
+      }
+    }
   }
 
   /** Forgets the translations of pages [start, end), on all CPUs. Raw, too. */

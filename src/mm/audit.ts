@@ -14,6 +14,7 @@ import {
   PTE_SWAP,
   PTE_WRITE,
   ptePfn,
+  pteSpecial,
   pteText,
   type PageTable,
   type Pte,
@@ -88,6 +89,8 @@ class Audit {
       if ((pte & PTE_WRITE) !== 0) this.problems.push(`${where} lets the zero page be written`);
       return;
     }
+    // A driver's, which nobody counts.
+    if (pteSpecial(pte)) return;
     const page = frames(this.kernel).pages.get(ptePfn(pte));
     if (page === undefined) {
       this.problems.push(`${where} maps a free frame`);

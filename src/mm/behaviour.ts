@@ -81,6 +81,12 @@ export interface Behaviour {
    * walk of the reverse map is under way at the same time. Later they are readers.
    */
   readonly unmapMappingLock: 'read' | 'write';
+  /**
+   * munmap flushes the TLBs of frames that a driver has mapped (VM_PFNMAP) before the driver can no longer find the
+   * mapping (b67fbebd4cf9, v5.19, CVE-2022-39188). Before, unmap_mapping_range could find nothing to do and return
+   * while CPUs still had translations.
+   */
+  readonly pfnmapFlushesBeforeUnlink: boolean;
   /** Clearing soft-dirty marks goes on as a reader of mmap_sem once the VMAs' flags are clear (up to v5.10). */
   readonly softDirtyDowngrades: boolean;
 }
@@ -105,6 +111,7 @@ export const LINUX_6_18: Behaviour = {
   migrateEvent: true,
   deviceExclusive: true,
   unmapMappingLock: 'read',
+  pfnmapFlushesBeforeUnlink: true,
   softDirtyDowngrades: false,
 };
 
@@ -122,6 +129,7 @@ export const LINUX_5_4: Behaviour = {
   migrateEvent: false,
   deviceExclusive: false,
   unmapMappingLock: 'write',
+  pfnmapFlushesBeforeUnlink: false,
   softDirtyDowngrades: true,
 };
 

@@ -34,7 +34,7 @@ import {
   type PageTable,
   type Pte,
 } from '../mm-types/page-table.ts';
-import { isCowMapping, VM_SHARED } from '../mm-types/vm-flags.ts';
+import { isCowMapping, VM_PFNMAP, VM_SHARED } from '../mm-types/vm-flags.ts';
 import type { VmArea } from '../mm-types/vma.ts';
 import { mmuNotifierInvalidateRangeStart } from '../mmu-notifier/invalidate.ts';
 import { MMU_NOTIFY_PROTECTION_PAGE, type MmuNotifierRange } from '../mmu-notifier/mmu-notifier.ts';
@@ -181,8 +181,8 @@ const copyPteRange = fn(function* copyPteRange(
  * notifiers. May sleep.
  */
 export const copyPageRange = fn(function* copyPageRange(dstVma: VmArea, srcVma: VmArea) {
-  // The child can fault in from the file whatever is not private.
-  if (srcVma.anonVma === null) return 0;
+  // The child can fault in from the file whatever is not private; but nobody brings a driver's frames again.
+  if (srcVma.anonVma === null && (srcVma.vmFlags & VM_PFNMAP) === 0) return 0;
   const mm = srcVma.vmMm as MmStruct;
   const { vmStart: start, vmEnd: end } = srcVma;
   const event = MMU_NOTIFY_PROTECTION_PAGE;

@@ -26,6 +26,7 @@ import {
   tableOffset,
   type Pte,
 } from '../mm-types/page-table.ts';
+import { VM_PFNMAP } from '../mm-types/vm-flags.ts';
 import type { VmArea } from '../mm-types/vma.ts';
 import { isDeviceExclusive, removeDeviceExclusiveEntry } from './exclusive-entry.ts';
 import { doAnonymousPage } from './fault-anon.ts';
@@ -33,7 +34,13 @@ import { doWpPage } from './fault-cow.ts';
 import { doFault } from './fault-file.ts';
 import { doSwapPage } from './fault-swap.ts';
 import { pteIndex, tableAlloc } from './page-table-walk.ts';
-import { FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, VM_FAULT_OOM, type VmFault } from './vm-fault.ts';
+import {
+  FAULT_FLAG_UNSHARE,
+  FAULT_FLAG_WRITE,
+  VM_FAULT_OOM,
+  VM_FAULT_SIGBUS,
+  type VmFault,
+} from './vm-fault.ts';
 
 /** The entry is there: the access needs another right, or only marks. */
 const handlePresent = fn(
@@ -81,6 +88,9 @@ export const handleMmFault = fn(function* handleMmFault(
     pte = yield* ptepGet(table, pteIndex(page));
   }
   if (pteNone(pte)) {
+    // Of a device's file: its driver has mapped what there is.
+    const isDevice = vma.mapping === null ? vma.vmFile !== null : (vma.vmFlags & VM_PFNMAP) !== 0;
+    if (isDevice) return VM_FAULT_SIGBUS;
     return vma.mapping === null ? yield* doAnonymousPage(vmf) : yield* doFault(vmf);
   }
   return ptePresent(pte) ? yield* handlePresent(vmf, pte) : yield* doSwapPage(vmf, pte);

@@ -22,9 +22,10 @@ import { running } from '../kernel/running.ts';
 import { instantiate } from '../kernel/struct.ts';
 import type { Task } from '../kernel/task.ts';
 import { Page, pageAddress, pageToPfn } from '../mm-types/page.ts';
+import { ZERO_PFN } from '../mm-types/page-table.ts';
 
-/** The frame that is mapped wherever anonymous memory was only read. */
-export const ZERO_PFN = 1;
+export { ZERO_PFN };
+
 const FIRST_PFN = 2;
 /** Bytes of a task's arena of addresses for each frame number. */
 const ARENA_BYTES_PER_FRAME = 64;

@@ -8,6 +8,7 @@ import { notifierDetectors } from '../mmu-notifier/detector/index.ts';
 import { mmuNotifierMmDestroy } from '../mmu-notifier/release.ts';
 import { setNotifierBehaviour, type NotifierBehaviour } from '../mmu-notifier/behaviour.ts';
 import { setBehaviour, type Behaviour } from './behaviour.ts';
+import { staleTranslation } from './detector/stale-translation.ts';
 import { exitMmap } from './exit.ts';
 import { frames } from './frames.ts';
 import { createProcess, type Process } from './process.ts';
@@ -52,8 +53,9 @@ export function bootMachine(options: Partial<MachineOptions> = {}): Machine {
     budget: NO_FAULTS,
     tracer: null,
     ...options,
-    // Who is watched at all is held to the invariants of the notifiers, too.
-    watches: watches.length === 0 ? [] : [...watches, notifierDetectors(watches)],
+    // Who is watched at all is held to the invariants of the mm and of its notifiers, too.
+    watches:
+      watches.length === 0 ? [] : [...watches, staleTranslation(), notifierDetectors(watches)],
   });
   if (options.behaviour !== undefined) setBehaviour(machine, options.behaviour);
   if (options.notifiers !== undefined) setNotifierBehaviour(machine, options.notifiers);

@@ -6,7 +6,7 @@
  * Left out: MADV_COLD and MADV_PAGEOUT only check their arguments, MADV_WILLNEED reads nothing ahead;
  * hwpoison, guard pages, MADV_COLLAPSE.
  */
-import { EACCES, EAGAIN, EFAULT, EINTR, EINVAL, ENOMEM } from '../base/errno.ts';
+import { EACCES, EAGAIN, EFAULT, EINTR, EINVAL, ENODEV, ENOMEM } from '../base/errno.ts';
 import * as mman from '../base/mman.ts';
 import { fn } from '../kernel/call.ts';
 import { fput, getFile } from '../kernel/open-file.ts';
@@ -81,6 +81,8 @@ const madviseRemove = fn(function* madviseRemove(vma: VmArea, part: Part) {
   if ((vmFlags & flag.VM_LOCKED) !== 0 || vmFile === null || mapping === null) return -EINVAL;
   const needed = flag.VM_SHARED | flag.VM_MAYWRITE;
   if ((vmFlags & needed) !== needed) return -EACCES;
+  // Of a device: there are no pages of a file to take out.
+  if ((vmFlags & flag.VM_PFNMAP) !== 0) return -ENODEV;
   const offset = vmPgoff * PAGE_SIZE - vmStart;
   yield* getFile(vmFile);
   yield* upRead(mm.mmapSem);

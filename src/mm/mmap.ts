@@ -37,6 +37,7 @@ import { fn } from '../kernel/call.ts';
 import { getFile, type File } from '../kernel/open-file.ts';
 import { downWriteKillable, upWrite } from '../kernel/rwsem.ts';
 import { MMAP_MIN_ADDR, TASK_SIZE, type MmStruct } from '../mm-types/mm-struct.ts';
+import type { VmArea } from '../mm-types/vma.ts';
 import { FMODE_READ, FMODE_WRITE } from '../mm-types/shmem-file.ts';
 import {
   VM_ACCOUNT,
@@ -51,13 +52,15 @@ import {
   VM_WRITE,
 } from '../mm-types/vm-flags.ts';
 import { vmaLinkFile } from './file-mapping.ts';
-import { doMunmap } from './munmap.ts';
+import { doMunmap, removeVmas, unmapRegion } from './munmap.ts';
 import { mmPopulate } from './populate.ts';
 import { shmemFileOf, shmemFileSetup } from './shmem-file.ts';
 import { unmappedArea } from './unmapped-area.ts';
 import { pageAlignWord, userFlags, userWord } from './user-word.ts';
 import { vmaMergeNewRange } from './vma-merge.ts';
 import {
+  findVma,
+  findVmaBelow,
   findVmaIntersection,
   hasNeighbour,
   MAP_COUNT_MAX,
@@ -170,7 +173,7 @@ function vmFlagsOf(request: Request): number {
     if ((mode & FMODE_WRITE) === 0) removed = VM_MAYWRITE | VM_SHARED;
   }
   if ((mode & FMODE_READ) === 0) return -EACCES;
-  if (own === null) return -ENODEV;
+  if (own === null && file.fOp?.mmap === undefined) return -ENODEV;
   if ((flags & MAP_GROWSDOWN) !== 0) return -EINVAL;
   return (result | added) & ~removed;
 }
@@ -216,11 +219,39 @@ const mmapNewVma = fn(
     vma.vmPgoff = pgoff;
     vma.vmFile = file;
     vma.mapping = file === null ? null : (shmemFileOf(file)?.mapping ?? null);
+    const error = file === null ? 0 : yield* callMmap(file, vma);
+    if (error !== 0) {
+      yield* undoMmap(vma);
+      return error;
+    }
     vmaLink(mm, vma);
     if (vma.mapping !== null) yield* vmaLinkFile(vma);
     return address;
   },
   { name: '__mmap_new_vma' },
+);
+
+/** The part of a device's driver, which may map frames: 0 or -errno. */
+const callMmap = fn(function* callMmap(file: File, vma: VmArea) {
+  const mmap = file.fOp?.mmap;
+  return mmap === undefined ? 0 : yield* mmap(file, vma as never);
+});
+
+/** A driver has refused, perhaps after it has mapped something: as if nothing had been. */
+const undoMmap = fn(
+  function* undoMmap(vma: VmArea) {
+    const mm = vma.vmMm as MmStruct;
+    const { vmStart: start, vmEnd: end } = vma;
+    const before = findVmaBelow(mm, start);
+    const after = findVma(mm, end);
+    // Nobody finds it by the file yet.
+    vma.mapping = null;
+    const floor = before === null ? 0 : before.vmEnd;
+    const ceiling = after === null ? 0 : after.vmStart;
+    yield* unmapRegion(mm, { start, end, vmas: [vma], floor, ceiling });
+    yield* removeVmas([vma]);
+  },
+  { name: 'unmap_region' },
 );
 
 /** `do_mmap`, from the choice of the address on. mmap_sem is held for write. */

@@ -13,11 +13,12 @@ import { running } from '../kernel/running.ts';
 import { downgradeWrite, downWriteKillable, upRead, upWrite } from '../kernel/rwsem.ts';
 import { kfree } from '../kernel/slab.ts';
 import { TASK_SIZE, type MmStruct } from '../mm-types/mm-struct.ts';
+import { VM_MIXEDMAP, VM_PFNMAP } from '../mm-types/vm-flags.ts';
 import type { VmArea } from '../mm-types/vma.ts';
 import { unlinkAnonVmas } from './anon-vma.ts';
 import { behaviourOf } from './behaviour.ts';
 import { unlinkFileVma } from './file-mapping.ts';
-import { tlbFinishMmu, tlbGatherMmu } from './mmu-gather.ts';
+import { tlbFinishMmu, tlbFlushTlbOnly, tlbGatherMmu } from './mmu-gather.ts';
 import { pageAlignWord, userWord } from './user-word.ts';
 import { splitVma } from './vma-change.ts';
 import {
@@ -74,11 +75,14 @@ function detach(mm: MmStruct, start: number, end: number): Detached {
 }
 
 /** Takes the pages out, and the page tables. mmap_sem is held, for reading or writing. */
-const unmapRegion = fn(
+export const unmapRegion = fn(
   function* unmapRegion(mm: MmStruct, detached: Detached) {
     const { vmas, start, end, floor, ceiling } = detached;
     const tlb = yield* tlbGatherMmu(mm);
     yield* unmapVmas(tlb, vmas, start, end);
+    // Nobody counts who maps these frames: a driver that finds no mapping takes them for its own.
+    const isMapped = vmas.some(({ vmFlags }) => (vmFlags & (VM_PFNMAP | VM_MIXEDMAP)) !== 0);
+    if (isMapped && behaviourOf(running).pfnmapFlushesBeforeUnlink) yield* tlbFlushTlbOnly(tlb);
     // Truncation and reclaim must not come by once the page tables are being freed.
     for (const vma of vmas) {
       if (!listEmpty(vma.anonVmaChain)) yield* unlinkAnonVmas(vma);

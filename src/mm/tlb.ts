@@ -165,6 +165,8 @@ interface FlushRange {
 }
 
 class FlushTlb extends Operation<void> {
+  /** Only what the TLBs have is lost. */
+  override readonly footprintVaries = true;
   private readonly tlb: MmTlb;
 
   constructor(tlb: MmTlb) {

@@ -5,6 +5,7 @@ import * as candidates from './candidates.ts';
 import * as copyOnWrite from './copy-on-write.ts';
 import * as emptyRange from './empty-range.ts';
 import * as exit from './exit.ts';
+import * as frames from './frames.ts';
 import * as getPut from './get-put.ts';
 import * as interval from './interval.ts';
 import * as invalidatePage from './invalidate-page.ts';
@@ -20,6 +21,7 @@ const FILES = [
   nonBlockable,
   interval,
   pages,
+  frames,
   invalidatePage,
   copyOnWrite,
   emptyRange,
