@@ -97,7 +97,8 @@ export { LINUX_5_4, LINUX_6_18, setBehaviour, type Behaviour } from './mm/behavi
 export * from './mm-types/vm-flags.ts';
 export type { VmArea } from './mm-types/vma.ts';
 export type { Process, UserMmapOptions } from './mm/process.ts';
-export type { AddressSpace } from './mm-types/address-space.ts';
+export { AddressSpace } from './mm-types/address-space.ts';
+export { remapPfnRange, unmapMappingRange } from './mm/pfn-map.ts';
 export { pageToPfn, type Page } from './mm-types/page.ts';
 export { getUserPages, pinUserPages, putUserPage, unpinUserPage } from './mm/gup.ts';
 export { handleMmFault } from './mm/fault.ts';
