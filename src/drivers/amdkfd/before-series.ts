@@ -32,6 +32,7 @@ import {
   kfdProcfsAdd,
   kfdUnrefProcess,
 } from './kfd-process.ts';
+import { pqmInit, pqmUninit } from './kfd-queue.ts';
 import {
   kfdAllocProcessDoorbells,
   kfdFreeProcessDoorbells,
@@ -41,8 +42,6 @@ import {
   kfdProcessDestroyPdds,
   kfdProcessFreeOutstandingKfdBos,
   kfdProcessInitCwsrApu,
-  pqmInit,
-  pqmUninit,
 } from './kfd-resources.ts';
 
 const { fn } = amdkfd;

@@ -8,9 +8,18 @@ import { mmuNotifierSynchronize } from '../../mmu-notifier/get-put.ts';
 import { kfdCreateProcess as createBeforeSeries } from './before-series.ts';
 import { KFD_DEVICE, kfdFops } from './kfd-chardev.ts';
 import { amdkfd, globals, type KfdProcess } from './kfd-priv.ts';
+import { kfdCleanupProcesses, kfdCreateProcess as createLater } from './later.ts';
+import { kfdProcessCreateWq, kfdProcessDestroyWq } from './kfd-process.ts';
 import { kfdCreateProcess as createInSeries } from './series.ts';
 
-export { AMDKFD_IOC_CREATE_QUEUE, AMDKFD_IOC_GET_VERSION, KFD_DEVICE } from './kfd-chardev.ts';
+export { ringDoorbell, type Packet } from './gpu.ts';
+export {
+  AMDKFD_IOC_CREATE_QUEUE,
+  AMDKFD_IOC_DESTROY_QUEUE,
+  AMDKFD_IOC_GET_VERSION,
+  KFD_DEVICE,
+} from './kfd-chardev.ts';
+export { kgd2kfdScheduleEvictAndRestoreProcess } from './kfd-process.ts';
 
 const { fn } = amdkfd;
 
@@ -18,19 +27,26 @@ interface Version {
   readonly create: KernelCallable<[TaskStruct], KfdProcess | ErrPtr>;
   /** Whether `kfd_procfs_init` found memory for its directory. */
   readonly hasProcfs: boolean;
-  /** amdgpu's exit waits for notifiers that were put (patch 5). */
-  readonly synchronizes: boolean;
+  /** What module exit does about notifiers, before the queues for works go; and after, in amdgpu's exit. */
+  readonly cleanUp?: KernelCallable<[], void>;
+  readonly synchronize?: KernelCallable<[], void>;
 }
 
-function version({ create, hasProcfs, synchronizes }: Version): ModuleType {
+function version({ create, hasProcfs, cleanUp, synchronize }: Version): ModuleType {
   const fops = kfdFops(create);
   const init = fn(function* kfdInit() {
     globals().hasProcfs = hasProcfs;
-    return yield* registerChrdev(KFD_DEVICE, fops);
+    let error = yield* kfdProcessCreateWq();
+    if (error !== 0) return error;
+    error = yield* registerChrdev(KFD_DEVICE, fops);
+    if (error !== 0) yield* kfdProcessDestroyWq();
+    return error;
   });
   const exit = fn(function* kfdExit() {
     yield* unregisterChrdev(KFD_DEVICE);
-    if (synchronizes) yield* mmuNotifierSynchronize();
+    if (cleanUp !== undefined) yield* cleanUp();
+    yield* kfdProcessDestroyWq();
+    if (synchronize !== undefined) yield* synchronize();
   });
   return amdkfd.module({ data: globals, init, exit }) as unknown as ModuleType;
 }
@@ -39,19 +55,24 @@ function version({ create, hasProcfs, synchronizes }: Version): ModuleType {
 export const amdkfdV53 = version({
   create: createBeforeSeries,
   hasProcfs: false,
-  synchronizes: false,
 });
 
 /** v5.3 with that directory. */
 export const amdkfdV53Procfs = version({
   create: createBeforeSeries,
   hasProcfs: true,
-  synchronizes: false,
 });
 
-/** As patches 9 and 10 make it. */
+/** As patches 9 and 10 make it; amdgpu's exit waits for notifiers that were put (patch 5). */
 export const amdkfdSeries = version({
   create: createInSeries,
   hasProcfs: false,
-  synchronizes: true,
+  synchronize: mmuNotifierSynchronize,
+});
+
+/** v6.1. */
+export const amdkfdV61 = version({
+  create: createLater,
+  hasProcfs: false,
+  cleanUp: kfdCleanupProcesses,
 });

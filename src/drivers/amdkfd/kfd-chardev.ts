@@ -7,13 +7,16 @@ import { mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
 import { currentThread, type TaskStruct } from '../../mm-types/task-struct.ts';
 import { amdkfd, type KfdProcess } from './kfd-priv.ts';
 import { kfdGetProcess } from './kfd-process.ts';
-import { pqmCreateQueue } from './kfd-resources.ts';
+import { pqmCreateQueue, pqmDestroyQueue } from './kfd-queue.ts';
 
 const { fn } = amdkfd;
 
 export const KFD_DEVICE = '/dev/kfd';
 export const AMDKFD_IOC_GET_VERSION = 'AMDKFD_IOC_GET_VERSION';
+/** Returns the queue's id, by which its doorbell is rung, too. */
 export const AMDKFD_IOC_CREATE_QUEUE = 'AMDKFD_IOC_CREATE_QUEUE';
+/** The argument is the queue's id. */
+export const AMDKFD_IOC_DESTROY_QUEUE = 'AMDKFD_IOC_DESTROY_QUEUE';
 
 const KFD_IOCTL_VERSION = 1;
 
@@ -29,17 +32,25 @@ function openWith(
   });
 }
 
-const kfdIoctl = fn(function* kfdIoctl(file: File, command: number | string) {
+const kfdIoctl = fn(function* kfdIoctl(file: File, command: number | string, argument: unknown) {
   const process = yield* kfdGetProcess(currentThread()!);
   if (isErr(process)) return ptrErr(process);
   // The descriptor may have come from another process, which this one's own must not be taken for.
   if (process === null || file.privateData !== process) return -EBADF;
   if (command === AMDKFD_IOC_GET_VERSION) return KFD_IOCTL_VERSION;
-  if (command !== AMDKFD_IOC_CREATE_QUEUE) return -ENOTTY;
-  yield* mutexLock(process.mutex);
-  const id = yield* pqmCreateQueue(process);
-  yield* mutexUnlock(process.mutex);
-  return id;
+  if (command === AMDKFD_IOC_CREATE_QUEUE) {
+    yield* mutexLock(process.mutex);
+    const id = yield* pqmCreateQueue(process);
+    yield* mutexUnlock(process.mutex);
+    return id;
+  }
+  if (command === AMDKFD_IOC_DESTROY_QUEUE) {
+    yield* mutexLock(process.mutex);
+    const error = yield* pqmDestroyQueue(process, argument as number);
+    yield* mutexUnlock(process.mutex);
+    return error;
+  }
+  return -ENOTTY;
 });
 
 const kfdMmap = fn(function* kfdMmap(_file: File) {

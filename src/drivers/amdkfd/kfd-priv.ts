@@ -4,13 +4,14 @@
  * One kfd_process for each process that opened /dev/kfd. KFD registers a notifier with `release` only:
  * it wants to know when the process dies, to free what the process holds of the hardware.
  *
- * Modelled: the process's life (creation and its unwind, lookup, teardown), its queues as far as they
- * hold memory, its works. Simplified: one device; hardware blocks (doorbells, PASIDs, apertures, CWSR)
- * are numbers and allocations that can fail. Left out: events, SVM ranges (v5.14), the topology.
+ * Modelled: the process's life (creation and its unwind, lookup, teardown), its queues, which a GPU executes
+ * through the IOMMU (an APU), their eviction, its works and their queues. Simplified: one device; hardware blocks
+ * (doorbells, PASIDs, apertures, CWSR) are numbers and allocations that can fail; the GPU's eviction fence is not
+ * modelled, who evicts does not wait. Left out: events, buffer objects, SVM ranges (v5.14), the topology.
  */
-import { delayedWork, workStruct } from '../../kernel/workqueue.ts';
+import { delayedWork, workStruct, type Workqueue } from '../../kernel/workqueue.ts';
 import { hashTable } from '../../kernel/hash-table.ts';
-import { hlistNode } from '../../kernel/hlist.ts';
+import { hlistHead, hlistNode } from '../../kernel/hlist.ts';
 import { kref } from '../../kernel/kref.ts';
 import { listHead } from '../../kernel/list.ts';
 import { moduleText } from '../../kernel/module.ts';
@@ -29,12 +30,19 @@ export const KFD_ID_COUNT = 16;
 /** What the process queue manager keeps for a process. */
 export const ProcessQueueManager = struct('process_queue_manager', {
   queueSlotBitmap: ptr<QueueSlotBitmap>(),
+  /** Changed under the process's mutex and dqm_lock; read under either. */
   queues: listHead(),
+  /** Whether the queues are stopped, because memory is short. Under dqm_lock. */
+  isEvicted: field(false),
 });
 export const QueueSlotBitmap = struct('queue_slot_bitmap', { bits: 0 });
 export type QueueSlotBitmap = InstanceOf<typeof QueueSlotBitmap>;
 
-export const KfdQueue = struct('queue', { node: listHead(), queueId: 0 });
+export const KfdQueue = struct('queue', {
+  node: listHead(),
+  /** The slot of the hardware that it is loaded into; its id and doorbell, too. */
+  slot: 0,
+});
 export type KfdQueue = InstanceOf<typeof KfdQueue>;
 
 /** What a process has of one device. */
@@ -79,6 +87,8 @@ export type KfdProcess = InstanceOf<typeof KfdProcess>;
 
 export const globals = amdkfd.data({
   kfdProcessesTable: hashTable(5),
+  /** v6.1: the processes that a module which goes has taken for itself. */
+  cleanupList: hlistHead(),
   /** Serialises creation and removal of processes. Taken before any process's own mutex. */
   kfdProcessesMutex: mutex(),
   /** Protects walks of the table: whoever removes waits for it before the process may go. */
@@ -86,6 +96,14 @@ export const globals = amdkfd.data({
   kfdDbgmgrMutex: mutex(),
   /** The PASID that the debugger is attached to, or 0. Under kfd_dbgmgr_mutex. */
   dbgmgrPasid: 0,
+  /** dqm->lock_hidden: what is loaded into the hardware. */
+  dqmLock: mutex(),
+  /** One bit for each slot in use. Under dqm_lock. */
+  hqdBitmap: 0,
+  /** For the end of processes, which sleeps. Made at load, destroyed at unload. */
+  kfdProcessWq: ptr<Workqueue>(),
+  /** For restoring processes, one after the other. */
+  kfdRestoreWq: ptr<Workqueue>(),
   kfdIdsMutex: mutex(),
   /** One bit for each PASID in use. Under kfd_ids_mutex. */
   pasidBitmap: 1,

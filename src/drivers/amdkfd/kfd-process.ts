@@ -6,7 +6,7 @@
  * release); one for each `kfd_lookup_process_by_mm`. `find_process` takes none: its caller is current,
  * whose own mm cannot be released meanwhile.
  */
-import { EINVAL } from '../../base/errno.ts';
+import { EINVAL, ENODEV, ENOMEM } from '../../base/errno.ts';
 import { warnOn } from '../../kernel/assertion.ts';
 import { errPtr, type ErrPtr } from '../../kernel/err-ptr.ts';
 import { GFP_KERNEL } from '../../kernel/gfp.ts';
@@ -20,12 +20,14 @@ import { kfree, kzalloc } from '../../kernel/slab.ts';
 import { srcuReadLock, srcuReadUnlock, synchronizeSrcu } from '../../kernel/srcu.ts';
 import { containerOf } from '../../kernel/struct.ts';
 import {
+  allocWorkqueue,
   cancelDelayedWorkSync,
+  destroyWorkqueue,
   initDelayedWork,
   initWork,
   queueDelayedWork,
   queueWork,
-  systemWq,
+  scheduleDelayedWork,
   type DelayedWork,
   type WorkStruct,
 } from '../../kernel/workqueue.ts';
@@ -37,16 +39,18 @@ import {
   kfdPasidFree,
   kfdProcessDestroyPdds,
   kfdProcessFreeOutstandingKfdBos,
-  pqmUninit,
 } from './kfd-resources.ts';
+import { kfdProcessEvictQueues, kfdProcessRestoreQueues, pqmUninit } from './kfd-queue.ts';
 
 const { fn } = amdkfd;
 
 /** Milliseconds for which an evicted process stays evicted. The model only knows: later. */
 const PROCESS_RESTORE_TIME_MS = 100;
+/** How long a process may run at least before it is evicted. */
+const PROCESS_ACTIVE_TIME_MS = 10;
 
 /** The process of an mm. The caller is in a read section of kfd_processes_srcu. */
-const findProcessByMm = fn(function* findProcessByMm(mm: MmStruct) {
+export const findProcessByMm = fn(function* findProcessByMm(mm: MmStruct) {
   const { kfdProcessesTable } = globals();
   let node = yield* hashFirstPossibleRcu(kfdProcessesTable, mm.address);
   while (node !== null) {
@@ -91,7 +95,7 @@ export const kfdGetProcess = fn(function* kfdGetProcess(
 const kfdProcessRefRelease = fn(function* kfdProcessRefRelease(ref: Kref) {
   const p = containerOf(ref, KfdProcess, 'ref');
   initWork(p.releaseWork, kfdProcessWqRelease);
-  yield* queueWork(systemWq(), p.releaseWork);
+  yield* queueWork(globals().kfdProcessWq!, p.releaseWork);
 });
 
 /** Drops a reference. Never sleeps. */
@@ -112,18 +116,11 @@ const kfdProcessWqRelease = fn(function* kfdProcessWqRelease(work: WorkStruct) {
 });
 
 /**
- * Makes the process unreachable and stops what it does on the hardware: the part of the notifier's
- * release that both versions share. May sleep.
+ * Stops what a process does on the hardware, which nobody finds any more. May sleep; may be called from release.
  */
-export const kfdProcessTeardown = fn(
-  function* kfdProcessTeardown(p: KfdProcess, mm: MmStruct) {
+export const kfdProcessStop = fn(
+  function* kfdProcessStop(p: KfdProcess) {
     const kfd = globals();
-    warnOn(p.mm !== mm, 'p->mm != mm');
-    yield* mutexLock(kfd.kfdProcessesMutex);
-    yield* hashDelRcu(p.kfdProcesses);
-    yield* mutexUnlock(kfd.kfdProcessesMutex);
-    // Another domain than the notifiers': waiting for it inside a callback is legal.
-    yield* synchronizeSrcu(kfd.kfdProcessesSrcu);
     yield* cancelDelayedWorkSync(p.evictionWork);
     yield* cancelDelayedWorkSync(p.restoreWork);
     yield* mutexLock(p.mutex);
@@ -141,16 +138,67 @@ export const kfdProcessTeardown = fn(
 );
 
 /**
- * Stops the process's queues for a while: memory is short. What finds that out belongs to amdgpu and is
- * not modelled yet, so nothing queues this work; release cancels it all the same.
+ * Makes the process unreachable and stops what it does on the hardware: the part of the notifier's
+ * release that v5.3 and the series share. May sleep.
  */
+export const kfdProcessTeardown = fn(
+  function* kfdProcessTeardown(p: KfdProcess, mm: MmStruct) {
+    const kfd = globals();
+    warnOn(p.mm !== mm, 'p->mm != mm');
+    yield* mutexLock(kfd.kfdProcessesMutex);
+    yield* hashDelRcu(p.kfdProcesses);
+    yield* mutexUnlock(kfd.kfdProcessesMutex);
+    // Another domain than the notifiers': waiting for it inside a callback is legal.
+    yield* synchronizeSrcu(kfd.kfdProcessesSrcu);
+    yield* kfdProcessStop(p);
+  },
+  { name: 'kfd_process_notifier_release' },
+);
+
+/** Stops the process's queues for a while: memory is short. */
 const evictProcessWorker = fn(function* evictProcessWorker(work: DelayedWork) {
   const p = containerOf(work, KfdProcess, 'evictionWork');
-  yield* queueDelayedWork(systemWq(), p.restoreWork, PROCESS_RESTORE_TIME_MS);
+  yield* kfdProcessEvictQueues(p);
+  yield* queueDelayedWork(globals().kfdRestoreWq!, p.restoreWork, PROCESS_RESTORE_TIME_MS);
 });
 
-/** Lets them run again: queues have no state of their own to restore. */
-const restoreProcessWorker = fn(function* restoreProcessWorker(_work: DelayedWork) {});
+const restoreProcessWorker = fn(function* restoreProcessWorker(work: DelayedWork) {
+  yield* kfdProcessRestoreQueues(containerOf(work, KfdProcess, 'restoreWork'));
+});
+
+/**
+ * What amdgpu calls when it is short of memory that the process has: its queues are stopped soon, and run again later.
+ * 0, or -ENODEV without a process. The caller keeps the mm's memory, not its users. Never sleeps.
+ */
+export const kgd2kfdScheduleEvictAndRestoreProcess = fn(
+  function* kgd2kfdScheduleEvictAndRestoreProcess(mm: MmStruct) {
+    const p = yield* kfdLookupProcessByMm(mm);
+    if (p === null) return -ENODEV;
+    yield* scheduleDelayedWork(p.evictionWork, PROCESS_ACTIVE_TIME_MS);
+    yield* kfdUnrefProcess(p);
+    return 0;
+  },
+  { name: 'kgd2kfd_schedule_evict_and_restore_process' },
+);
+
+/** Makes the queues for works. Returns 0 or -ENOMEM. May sleep. */
+export const kfdProcessCreateWq = fn(function* kfdProcessCreateWq() {
+  const kfd = globals();
+  kfd.kfdProcessWq = yield* allocWorkqueue('kfd_process_wq');
+  kfd.kfdRestoreWq = yield* allocWorkqueue('kfd_restore_wq', { isOrdered: true });
+  if (kfd.kfdProcessWq !== null && kfd.kfdRestoreWq !== null) return 0;
+  yield* kfdProcessDestroyWq();
+  return -ENOMEM;
+});
+
+/** Waits for the works that are queued and destroys the queues. May sleep. */
+export const kfdProcessDestroyWq = fn(function* kfdProcessDestroyWq() {
+  const kfd = globals();
+  if (kfd.kfdProcessWq !== null) yield* destroyWorkqueue(kfd.kfdProcessWq);
+  kfd.kfdProcessWq = null;
+  if (kfd.kfdRestoreWq !== null) yield* destroyWorkqueue(kfd.kfdRestoreWq);
+  kfd.kfdRestoreWq = null;
+});
 
 /** The fields that need nothing but memory. Before anybody can find the process. */
 export function initProcess(p: KfdProcess, thread: TaskStruct): void {

@@ -1,4 +1,4 @@
-/** What a process takes of the hardware: PASID, doorbells, apertures, queues, the trap handler. */
+/** What a process takes of the hardware besides queues: PASID, doorbells, apertures, the trap handler. */
 import { ENOMEM } from '../../base/errno.ts';
 import { GFP_KERNEL } from '../../kernel/gfp.ts';
 import { listAddTail, listDel, listForEachSafe } from '../../kernel/list.ts';
@@ -7,15 +7,7 @@ import { kfree, kzalloc } from '../../kernel/slab.ts';
 import { containerOf } from '../../kernel/struct.ts';
 import type { MmStruct } from '../../mm-types/mm-struct.ts';
 import { vmMmap } from '../../mm/mmap.ts';
-import {
-  amdkfd,
-  globals,
-  KFD_ID_COUNT,
-  KfdProcessDevice,
-  KfdQueue,
-  QueueSlotBitmap,
-  type KfdProcess,
-} from './kfd-priv.ts';
+import { amdkfd, globals, KFD_ID_COUNT, KfdProcessDevice, type KfdProcess } from './kfd-priv.ts';
 
 const { fn } = amdkfd;
 
@@ -65,35 +57,6 @@ export const kfdFreeProcessDoorbells = fn(function* kfdFreeProcessDoorbells(p: K
   yield* mutexLock(kfd.kfdIdsMutex);
   kfd.doorbellBitmap &= ~(1 << p.doorbellIndex);
   yield* mutexUnlock(kfd.kfdIdsMutex);
-});
-
-/** Returns 0 or -ENOMEM. May sleep. */
-export const pqmInit = fn(function* pqmInit(p: KfdProcess) {
-  p.pqm.queueSlotBitmap = yield* kzalloc(QueueSlotBitmap, GFP_KERNEL);
-  return p.pqm.queueSlotBitmap === null ? -ENOMEM : 0;
-});
-
-/** Destroys all queues. The process's mutex is held, or nobody else knows the process. */
-export const pqmUninit = fn(function* pqmUninit(p: KfdProcess) {
-  for (const node of listForEachSafe(p.pqm.queues)) {
-    listDel(node);
-    yield* kfree(containerOf(node, KfdQueue, 'node'));
-  }
-  yield* kfree(p.pqm.queueSlotBitmap);
-  p.pqm.queueSlotBitmap = null;
-});
-
-/** Adds a queue; returns its id or -ENOMEM. The process's mutex is held. May sleep. */
-export const pqmCreateQueue = fn(function* pqmCreateQueue(p: KfdProcess) {
-  const slots = p.pqm.queueSlotBitmap!;
-  const queueId = freeBit(slots.bits);
-  if (queueId === 0) return -ENOMEM;
-  const queue = yield* kzalloc(KfdQueue, GFP_KERNEL);
-  if (queue === null) return -ENOMEM;
-  queue.queueId = queueId;
-  slots.bits |= 1 << queue.queueId;
-  listAddTail(queue.node, p.pqm.queues);
-  return queue.queueId;
 });
 
 /** Makes the per-device data. Returns 0 or -ENOMEM; what was made stays on the list. May sleep. */
