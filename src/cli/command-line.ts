@@ -55,11 +55,12 @@ function addCommand(
 
 function makeOption(definition: OptionDefinition): Option {
   const option = new Option(definition.flags, definition.about);
-  const { parse } = definition;
+  const { parse, isList } = definition;
   if (parse === undefined) return option;
-  return option.argParser((text: string) => {
+  return option.argParser((text: string, before: unknown) => {
     try {
-      return parse(text);
+      const value = parse(text);
+      return isList === true ? [...((before ?? []) as unknown[]), value] : value;
     } catch (error) {
       throw new InvalidArgumentError((error as Error).message);
     }

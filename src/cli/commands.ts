@@ -4,13 +4,17 @@
  */
 import { BOUNDS_FIRST_MAX, PCT_DEPTH_DEFAULT, SAMPLE_COUNT_DEFAULT } from '../base/limits.ts';
 import { SAMPLER_NAMES, type SamplerName } from '../check/sampler/sampler.ts';
+import { REPORTER_NAMES } from '../report/reporter-name.ts';
 import { EXIT_CODE_TABLE } from './exit-code.ts';
+import { parseReporter } from './report-target.ts';
 
 export interface OptionDefinition {
   readonly flags: string;
   readonly about: string;
   /** Turns the text into a value; throws what is wrong with it. Left out for flags and names. */
   readonly parse?: (text: string) => unknown;
+  /** True if it may be given several times; its value is a list. */
+  readonly isList?: true;
 }
 
 /** What a command gets: positional arguments and options by camel-case name. */
@@ -57,6 +61,15 @@ function seconds(text: string): number {
   return value;
 }
 
+const REPORTER_OPTION: OptionDefinition = {
+  flags: '--reporter <name[=file]>',
+  about:
+    `write a report (may be given several times): ${REPORTER_NAMES.join(', ')}; ` +
+    'without a file, in place of the text',
+  parse: parseReporter,
+  isList: true,
+};
+
 const JSON_OPTION: OptionDefinition = { flags: '--json', about: 'print one JSON document' };
 
 export const COMMANDS: readonly CommandDefinition[] = [
@@ -76,6 +89,7 @@ export const COMMANDS: readonly CommandDefinition[] = [
       { flags: '--all', about: 'every scenario of the catalogue' },
       { flags: '--bail', about: 'stop at the first violation' },
       JSON_OPTION,
+      REPORTER_OPTION,
       { flags: '--watch', about: 'check again whenever the file or what it imports changes' },
       { flags: '--max-executions <n>', about: 'stop after n executions', parse: count },
       { flags: '--max-steps <n>', about: 'stop at an execution of n steps', parse: count },
@@ -120,6 +134,7 @@ export const COMMANDS: readonly CommandDefinition[] = [
     options: [
       { flags: '--inspect', about: 'under the Node debugger, with breakpoints in the driver file' },
       JSON_OPTION,
+      REPORTER_OPTION,
     ],
     load: async () => (await import('./command/replay.ts')).replay,
   },

@@ -4,9 +4,11 @@ import { allDetectors } from '../check/detector/index.ts';
 import type { Schedule } from '../check/program.ts';
 import type { VariantResult, Violation } from '../check/result.ts';
 import { programOf, type AnyScenario, type Expectation } from '../check/scenario.ts';
-import { identityOf } from '../check/shorten.ts';
+import { preemptionsOf } from '../check/preemption.ts';
+import { costOf, identityOf } from '../check/shorten.ts';
 import { diagram } from '../report/diagram.ts';
-import { jsonDocument, jsonStep } from '../report/json.ts';
+import { jsonStep } from '../report/json.ts';
+import type { ReportedVariant } from '../report/reporter.ts';
 import { story } from '../report/story.ts';
 import { PLAIN } from '../report/style.ts';
 import { describeResult, type ShownViolation } from '../report/text.ts';
@@ -30,29 +32,45 @@ export interface Origin {
 interface Presented {
   readonly text: string;
   readonly json: unknown;
+  /** What reporters are given; null if the view does not ask for it. */
+  readonly report: ReportedVariant | null;
 }
 
-/** A result, as text or as a part of the JSON document. */
+/** A result, as text, and for reporters. */
 export function presentCheck(result: VariantResult, origin: Origin, view: View): Presented {
   const drawn = view.isBrief ? result.violations.slice(0, 1) : result.violations;
-  const shown = drawn.map((violation) => show(violation, origin));
+  const hasValues = view.report === 'values';
+  const shown = drawn.map((violation) => show(violation, origin, hasValues));
   const { example } = result;
   const extra = example === undefined ? {} : { exampleToken: tokenOf(example, origin) };
-  if (view.isJson)
-    return { text: '', json: jsonDocument([{ result, shown, ...extra }]).results[0] };
+  const report =
+    view.report === undefined
+      ? null
+      : { ...reported(result, origin), shown, ...extra, ...sampleOf(result, origin, hasValues) };
+  if (view.isJson) return { text: '', json: null, report };
   const style = view.hasColor ? TERMINAL : PLAIN;
   const lines = [describeResult(result, shown, { width: view.columns, style, ...extra })];
   if (drawn.length < result.violations.length) {
     const { name } = origin.scenario;
     lines.push(style.dim(`All pictures: npx mmulab check ${name} --variant ${origin.variant}`));
   }
-  return { text: `${lines.join('\n')}\n`, json: null };
+  return { text: `${lines.join('\n')}\n`, json: null, report };
 }
 
-/** The part of the JSON document for a search that memory ended before it could tell anything. */
-export function presentStub({ scenario, variant }: Origin): object {
+/** What is reported of a search that memory ended before it could tell anything. */
+export function presentStub(origin: Origin): ReportedVariant {
   const limit = WORKER_MEBIBYTES_MAX;
+  const { scenario, variant } = origin;
   const result: VariantResult = {
+    ...nothingOf(scenario, variant),
+    bound: { kind: 'memory', limit, isRequested: false },
+  };
+  return reported(result, origin);
+}
+
+/** A result that knows nothing yet. */
+function nothingOf(scenario: AnyScenario, variant: string): VariantResult {
+  return {
     scenario: scenario.name,
     variant,
     models: scenario.models ?? [],
@@ -60,7 +78,7 @@ export function presentStub({ scenario, variant }: Origin): object {
     asExpected: false,
     verdict: 'bounded',
     complete: false,
-    bound: { kind: 'memory', limit, isRequested: false },
+    bound: null,
     goals: [],
     executions: 0,
     blocked: 0,
@@ -68,14 +86,49 @@ export function presentStub({ scenario, variant }: Origin): object {
     violations: [],
     suspicions: [],
   };
-  return jsonDocument([{ result, shown: [] }]).results[0] as object;
 }
 
-function show(violation: Violation, origin: Origin): ShownViolation {
+function reported(result: VariantResult, { scenario, variant, file }: Origin): ReportedVariant {
+  return {
+    result,
+    shown: [],
+    about: scenario.about ?? null,
+    variantAbout: scenario.variants[variant]?.about ?? null,
+    file,
+  };
+}
+
+const NOTHING: Schedule = { tasks: [], outcomes: [] };
+
+/** An execution to look at where there is no violation: each task runs as long as it can. */
+function sampleOf(
+  result: VariantResult,
+  origin: Origin,
+  hasValues: boolean,
+): Pick<ReportedVariant, 'sample'> {
+  if (result.violations.length > 0) return {};
+  const { example = NOTHING } = result;
+  const program = programOf(origin.scenario, origin.variant);
+  const options = { resolvePlace, hasValues, isSought: () => false };
+  const recording = record(program, example, allDetectors(), options);
+  // What the search would have told of is not to be shown as an execution without violation.
+  if (recording.findings.length > 0) return {};
+  return { sample: { recording, token: tokenOf(scheduleOf(recording), origin) } };
+}
+
+function scheduleOf({ steps }: Recording): Schedule {
+  return {
+    tasks: steps.map((step) => step.task),
+    outcomes: steps.map((step) => step.outcome),
+  };
+}
+
+function show(violation: Violation, origin: Origin, hasValues: boolean): ShownViolation {
   const { schedule } = violation;
   const identity = identityOf(violation);
   const recording = record(programOf(origin.scenario, origin.variant), schedule, allDetectors(), {
     resolvePlace,
+    hasValues,
     isSought: (finding) => identityOf(finding) === identity,
   });
   return { violation, recording, token: tokenOf(schedule, origin) };
@@ -94,11 +147,51 @@ export function presentReplay(
 ): Presented & { readonly exitCode: number } {
   const { scenario, variant } = origin;
   const program = programOf(scenario, variant);
-  const recording = record(program, schedule, allDetectors(), { resolvePlace });
+  const hasValues = view.report === 'values';
+  const recording = record(program, schedule, allDetectors(), { resolvePlace, hasValues });
   const expected = scenario.variants[variant]?.expect ?? null;
   const exitCode = isAsExpected(recording, expected) ? EXIT_OK : EXIT_FINDING;
   const json = view.isJson ? replayJson(recording, origin) : null;
-  return { text: view.isJson ? '' : replayText(recording, origin, view), json, exitCode };
+  const text = view.isJson ? '' : replayText(recording, origin, view);
+  const report = view.report === undefined ? null : replayReport(recording, schedule, origin);
+  return { text, json, report, exitCode };
+}
+
+/** One execution, as a search that was to end after one. */
+function replayReport(recording: Recording, schedule: Schedule, origin: Origin): ReportedVariant {
+  const { scenario, variant } = origin;
+  const token = tokenOf(schedule, origin);
+  const cost = {
+    preemptions: preemptionsOf(programOf(scenario, variant), schedule),
+    isFewest: false,
+    switches: costOf(schedule).switches,
+  };
+  const violations = recording.findings.map(
+    ({ kind, object, message, invariant, places }): Violation => ({
+      kind,
+      object,
+      message,
+      invariant,
+      places,
+      schedule,
+      ...cost,
+    }),
+  );
+  const nothing = nothingOf(scenario, variant);
+  const { expected } = nothing;
+  const result: VariantResult = {
+    ...nothing,
+    asExpected: isAsExpected(recording, expected),
+    verdict: violations.length > 0 ? 'violation' : 'bounded',
+    bound: { kind: 'executions', limit: 1, isRequested: true },
+    goals: recording.goals.map((name) => ({ name, reached: true })),
+    executions: 1,
+    steps: recording.steps.length,
+    violations,
+  };
+  const report = reported(result, origin);
+  if (violations.length === 0) return { ...report, sample: { recording, token } };
+  return { ...report, shown: violations.map((violation) => ({ violation, recording, token })) };
 }
 
 function isAsExpected({ findings }: Recording, expected: Expectation | null): boolean {

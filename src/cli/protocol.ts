@@ -1,6 +1,7 @@
 /** What the command and its exploring worker say to each other. */
 import type { BoundWishes } from '../check/make-explorer.ts';
 import type { SamplingPlan } from '../check/sampler/sampling.ts';
+import type { ReportedVariant } from '../report/reporter.ts';
 import type { Failure } from './error-text.ts';
 
 /** What to check: a scenario of the catalogue, all of them, or all that a file exports. */
@@ -11,7 +12,10 @@ export type Target =
 
 /** How results are to be written. */
 export interface View {
+  /** No text, but plain data. */
   readonly isJson: boolean;
+  /** Whether results are also wanted as reporters take them; `values`: with what memory holds. */
+  readonly report?: 'plain' | 'values';
   readonly hasColor: boolean;
   readonly columns: number;
   /** Draws only the first violation of a variant, and says how to see the others. */
@@ -50,12 +54,14 @@ export type Request = CheckRequest | ReplayRequest;
 
 export type Message =
   /** A variant is being checked now. `stub` is what is known of its result at least. */
-  | { readonly kind: 'started'; readonly name: string; readonly stub: object | null }
+  | { readonly kind: 'started'; readonly name: string; readonly stub: ReportedVariant | null }
   /** A variant is done: as text, or as a part of the JSON document. */
   | {
       readonly kind: 'result';
       readonly text: string;
       readonly json: unknown;
+      /** If the view asks for it. */
+      readonly report: ReportedVariant | null;
       readonly exitCode: number;
     }
   /** Something is wrong with the input. */

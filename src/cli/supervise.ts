@@ -5,6 +5,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { SILENCE_SECONDS_MAX, WORKER_MEBIBYTES_MAX } from '../base/limits.ts';
+import type { ReportedVariant } from '../report/reporter.ts';
 import { Counters } from './counters.ts';
 import type { Failure } from './error-text.ts';
 import {
@@ -30,6 +31,8 @@ export interface Outcome {
   readonly exitCode: number;
   /** The parts of the JSON document. */
   readonly documents: readonly unknown[];
+  /** What reporters are given. */
+  readonly reports: readonly ReportedVariant[];
   readonly failures: readonly Failure[];
   readonly wasInterrupted: boolean;
 }
@@ -61,13 +64,14 @@ class Supervisor {
   private readonly progress: ProgressLine;
   private readonly exitCodes: number[] = [];
   private readonly documents: unknown[] = [];
+  private readonly reports: ReportedVariant[] = [];
   private readonly failures: Failure[] = [];
   private startedAt = performance.now();
   private worker!: Worker;
   private ticker!: NodeJS.Timeout;
   private present = '';
   private isSearching = false;
-  private stub: object | null = null;
+  private stub: ReportedVariant | null = null;
   private lastBeats = 0;
   private silentTicks = 0;
   private isOver = false;
@@ -129,6 +133,7 @@ class Supervisor {
       case 'result':
         this.exitCodes.push(message.exitCode);
         this.documents.push(message.json);
+        if (message.report !== null) this.reports.push(message.report);
         this.isSearching = false;
         this.stub = null;
         if (message.text !== '') this.onText(message.text);
@@ -159,7 +164,8 @@ class Supervisor {
     if (error.code === 'ERR_WORKER_OUT_OF_MEMORY') {
       this.exitCodes.push(EXIT_LIMIT);
       if (this.stub !== null) {
-        this.documents.push({ ...this.stub, executions: this.counters.executions });
+        const { executions } = this.counters;
+        this.reports.push({ ...this.stub, result: { ...this.stub.result, executions } });
       }
       writeNote(
         `mmulab: the search was ended: it took more than ${WORKER_MEBIBYTES_MAX} MiB of memory` +
@@ -251,8 +257,8 @@ class Supervisor {
     const { executions } = this.counters;
     const isUntold = this.stub !== null;
     if (this.stub !== null) {
-      const bound = { kind: 'interrupted', limit: executions, requested: true };
-      this.documents.push({ ...this.stub, bound, executions });
+      const bound = { kind: 'interrupted', limit: executions, isRequested: true } as const;
+      this.reports.push({ ...this.stub, result: { ...this.stub.result, bound, executions } });
     }
     const reproach = isUntold ? '; there was no time to tell what had been found' : '';
     writeNote(`mmulab: interrupted${this.whereItWas()}${reproach}`);
@@ -267,6 +273,7 @@ class Supervisor {
     this.onOutcome({
       exitCode: worstExitCode(this.exitCodes),
       documents: this.documents,
+      reports: this.reports,
       failures: this.failures,
       wasInterrupted: this.wasInterrupted,
     });

@@ -135,8 +135,8 @@ function checkOne(
   const result = explore(watched, variant, request);
   guard?.compare();
   const origin: Origin = { scenario: watched, variant, file };
-  const { text, json } = presentCheck(result, origin, request.view);
-  post({ kind: 'result', text, json, exitCode: exitCodeOf(result) });
+  const { text, json, report } = presentCheck(result, origin, request.view);
+  post({ kind: 'result', text, json, report, exitCode: exitCodeOf(result) });
 }
 
 function explore(scenario: AnyScenario, variant: string, request: CheckRequest): VariantResult {
@@ -171,8 +171,8 @@ async function replay(request: ReplayRequest): Promise<void> {
   post({ kind: 'started', name: `${scenario.name} (${variant})`, stub: null });
   try {
     const origin: Origin = { scenario: watched, variant, file };
-    const { text, json, exitCode } = presentReplay(schedule, origin, request.view);
-    post({ kind: 'result', text, json, exitCode });
+    const { text, json, report, exitCode } = presentReplay(schedule, origin, request.view);
+    post({ kind: 'result', text, json, report, exitCode });
   } catch (error) {
     if (typeof error === 'object' && error !== null) {
       Object.assign(error, { schedule } satisfies WithSchedule);

@@ -8,6 +8,7 @@ import type { BoundRound } from '../check/iterative-bound.ts';
 import type { Bound, GoalResult, SamplingFigures, VariantResult } from '../check/result.ts';
 import type { Expectation, Verdict } from '../check/scenario.ts';
 import type { RecordedFrame, RecordedLocking, RecordedStep } from '../trace/recording.ts';
+import type { Reporter } from './reporter.ts';
 import { findingOf, type ShownViolation } from './text.ts';
 
 export const SCHEMA_VERSION = 1;
@@ -137,6 +138,16 @@ export interface CheckedVariant {
 export function jsonDocument(checked: readonly CheckedVariant[]): JsonDocument {
   return { schemaVersion: SCHEMA_VERSION, results: checked.map((item) => jsonResult(item)) };
 }
+
+export const jsonReporter: Reporter = {
+  name: 'json',
+  about: 'one JSON document for programs; docs/report.schema.json describes it',
+  write({ variants, failures }) {
+    // Errors are named only where there are some: they go to stderr as well.
+    const errors = failures.length === 0 ? {} : { errors: failures };
+    return [`${JSON.stringify({ ...jsonDocument(variants), ...errors }, null, 2)}\n`];
+  },
+};
 
 /** As {@link jsonDocument}, as text that ends in a newline. */
 export function jsonText(checked: readonly CheckedVariant[]): string {

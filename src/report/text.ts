@@ -8,6 +8,7 @@ import type { RecordedFinding, Recording } from '../trace/recording.ts';
 import { diagram, DIAGRAM_WIDTH_DEFAULT } from './diagram.ts';
 import { plural, thousands } from './numbers.ts';
 import { describeSampling } from './sampling.ts';
+import type { Reporter } from './reporter.ts';
 import { story } from './story.ts';
 import { PLAIN, type Style } from './style.ts';
 import { titleOf } from './titles.ts';
@@ -245,3 +246,22 @@ function goals(result: VariantResult): string[] {
     (line) => line !== '',
   );
 }
+
+/** As the terminal shows it, without colours; source lines need more room where there is a driver of one's own. */
+const WIDTH_OF_FILES = 120;
+
+export const textReporter: Reporter = {
+  name: 'text',
+  about: 'pictures and stories for people, as the terminal shows them',
+  write({ variants, failures }) {
+    const results = variants.map(({ result, shown, file, exampleToken }) => {
+      const width = file === null ? DIAGRAM_WIDTH_DEFAULT : WIDTH_OF_FILES;
+      const extra = exampleToken === undefined ? {} : { exampleToken };
+      return `${describeResult(result, shown, { width, ...extra })}\n`;
+    });
+    const errors = failures.map(
+      ({ code, message, place }) => `${place ?? 'mmulab'}: ${message} (${code})\n`,
+    );
+    return [[...results, ...errors].join('\n')];
+  },
+};

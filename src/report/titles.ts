@@ -33,6 +33,11 @@ const LINKS: Partial<Record<FindingKind, string>> = {
   'irq-inversion': ' on ',
 };
 
+/** `use after free`. */
+export function kindName(kind: FindingKind): string {
+  return KIND_NAMES[kind];
+}
+
 /** `use after free of kfd_process`, `BUG: atomic_read(&mm->mm_users) <= 0`. */
 export function titleOf(finding: { readonly kind: FindingKind; readonly object: string }): string {
   const name = KIND_NAMES[finding.kind];

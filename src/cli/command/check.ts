@@ -2,10 +2,11 @@
 import { SAMPLE_COUNT_DEFAULT } from '../../base/limits.ts';
 import type { SamplerName } from '../../check/sampler/sampler.ts';
 import type { SamplingPlan } from '../../check/sampler/sampling.ts';
-import { SCHEMA_VERSION } from '../../report/json.ts';
 import type { Invocation } from '../commands.ts';
 import { EXIT_USAGE, worstExitCode } from '../exit-code.ts';
 import { columns, hasColor, writeNote, writeResult } from '../output.ts';
+import type { ReportTarget } from '../report-target.ts';
+import { Reports } from '../reporters.ts';
 import type { CheckRequest, Target } from '../protocol.ts';
 import { runInWorker, type Outcome } from '../supervise.ts';
 import { watchFiles } from '../watch-files.ts';
@@ -18,6 +19,7 @@ interface CheckOptions {
   readonly all?: boolean;
   readonly bail?: boolean;
   readonly json?: boolean;
+  readonly reporter?: readonly ReportTarget[];
   readonly watch?: boolean;
   readonly maxExecutions?: number;
   readonly maxSteps?: number;
@@ -40,7 +42,7 @@ export async function check({ args, options: given }: Invocation): Promise<numbe
     FILE.test(arg) ? { kind: 'file', path: arg } : { kind: 'scenario', name: arg },
   );
   if (options.all === true) targets.push({ kind: 'catalogue' });
-  const problem = problemWith(targets, options);
+  const problem = problemWith(targets, options) ?? reportsOf(options).problem();
   if (problem !== null) {
     writeNote(`mmulab: ${problem}`);
     return EXIT_USAGE;
@@ -58,6 +60,7 @@ function problemWith(targets: readonly Target[], options: CheckOptions): string 
   if (problem !== null) return problem;
   if (options.watch !== true) return null;
   if (options.json === true) return '--watch prints more than one result, --json exactly one';
+  if (options.reporter !== undefined) return '--watch prints text: leave out --reporter';
   return targets.every((target) => target.kind === 'file') ? null : '--watch needs a file to watch';
 }
 
@@ -84,6 +87,10 @@ function problemWithBounds(options: CheckOptions): string | null {
   return isBounded ? 'what --sample draws has any number of preemptions' : null;
 }
 
+function reportsOf({ reporter = [], json }: CheckOptions): Reports {
+  return new Reports(reporter, json === true);
+}
+
 function samplingPlan({ sample, samples, seed, depth }: CheckOptions): SamplingPlan | null {
   if (sample === undefined) return null;
   return {
@@ -99,7 +106,8 @@ async function checkOnce(
   options: CheckOptions,
   signal: AbortSignal | null,
 ): Promise<number> {
-  const isJson = options.json === true;
+  const reports = reportsOf(options);
+  const { hasText } = reports;
   const outcomes: Outcome[] = [];
   for (const target of targets) {
     const request: CheckRequest = {
@@ -118,8 +126,9 @@ async function checkOnce(
         ...(options.preemptions === undefined ? {} : { preemptions: options.preemptions }),
       },
       view: {
-        isJson,
-        hasColor: !isJson && hasColor(process.stdout),
+        isJson: !hasText,
+        ...reports.wish,
+        hasColor: hasText && hasColor(process.stdout),
         columns: columns(target.kind === 'file'),
         isBrief: false,
       },
@@ -131,16 +140,9 @@ async function checkOnce(
     outcomes.push(outcome);
     if (outcome.wasInterrupted) break;
   }
-  if (isJson) {
-    const results = outcomes.flatMap((outcome) => outcome.documents);
-    const errors = outcomes.flatMap((outcome) => outcome.failures);
-    // Errors are named only where there are some: they go to stderr as well.
-    const document = {
-      schemaVersion: SCHEMA_VERSION,
-      results,
-      ...(errors.length === 0 ? {} : { errors }),
-    };
-    writeResult(JSON.stringify(document, null, 2));
-  }
-  return worstExitCode(outcomes.map((outcome) => outcome.exitCode));
+  const written = reports.write({
+    variants: outcomes.flatMap((outcome) => outcome.reports),
+    failures: outcomes.flatMap((outcome) => outcome.failures),
+  });
+  return worstExitCode([...outcomes.map((outcome) => outcome.exitCode), written]);
 }

@@ -1,0 +1,12 @@
+/** The names of the reporters, for who does not need their code. */
+export const REPORTER_NAMES = [
+  'text',
+  'json',
+  'junit',
+  'sarif',
+  'github',
+  'itf',
+  'perfetto',
+  'mermaid',
+] as const;
+export type ReporterName = (typeof REPORTER_NAMES)[number];
