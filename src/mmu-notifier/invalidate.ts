@@ -35,6 +35,7 @@ import {
 } from './mmu-notifier.ts';
 
 type RangeStart = NonNullable<MmuNotifierOps['invalidateRangeStart']>;
+type RangeEnd = NonNullable<MmuNotifierOps['invalidateRangeEnd']>;
 
 /** Calls one notifier's start; a non-blockable one must not sleep in it. */
 const callStart = fn(
@@ -58,6 +59,18 @@ const callStart = fn(
     return error;
   },
   { name: '__mmu_notifier_invalidate_range_start' },
+);
+
+/** Calls one notifier's end, which must not sleep either where the start must not. */
+const callEnd = fn(
+  function* callEnd(mn: MmuNotifier, end: RangeEnd, range: MmuNotifierRange) {
+    const isBlockable = mmuNotifierRangeBlockable(range);
+    const task = current();
+    if (!isBlockable) nonBlockStart(task);
+    yield* end(mn, range);
+    if (!isBlockable) nonBlockEnd(task);
+  },
+  { name: '__mmu_notifier_invalidate_range_end' },
 );
 
 /** v5.5 on leave out a list without a notifier. */
@@ -104,7 +117,7 @@ function* mnHlistInvalidateEnd(
     if (!isOnlyEnd && invalidateRange !== undefined) {
       yield* invalidateRange(mn, range.mm, range.start, range.end);
     }
-    if (invalidateRangeEnd !== undefined) yield* invalidateRangeEnd(mn, range);
+    if (invalidateRangeEnd !== undefined) yield* callEnd(mn, invalidateRangeEnd, range);
     node = yield* hlistNextRcu(node);
   }
 }

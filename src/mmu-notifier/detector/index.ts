@@ -8,6 +8,7 @@ import { Ledger } from './ledger.ts';
 import { OnePerOps } from './one-per-ops.ts';
 import { RegistrationInTime } from './registration-in-time.ts';
 import { ReleaseBeforePages } from './release-before-pages.ts';
+import { SleeplessFree } from './sleepless-free.ts';
 import { StartAndEnd } from './start-and-end.ts';
 import { UsersAndList } from './users-and-list.ts';
 
@@ -27,5 +28,6 @@ export function notifierDetectors(watches: readonly Watch[]): Watch {
     new ReleaseBeforePages(ledger),
     new StartAndEnd(ledger),
     new IntervalState(ledger),
+    new SleeplessFree(),
   ]);
 }

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { EAGAIN } from '../../../src/base/errno.ts';
+import { EAGAIN, EINTR } from '../../../src/base/errno.ts';
 import { checkVariant } from '../../../src/check/check-variant.ts';
 import { findScenario } from '../../../src/catalogue/index.ts';
 import { defineScenario } from '../../../src/catalogue/define-scenario.ts';
@@ -16,6 +16,7 @@ import {
 } from '../../../src/drivers/subscriber/index.ts';
 import type { Kernel } from '../../../src/kernel/kernel.ts';
 import { fn } from '../../../src/kernel/call.ts';
+import { isErr, ptrErr } from '../../../src/kernel/err-ptr.ts';
 import { loadModule, unloadModule } from '../../../src/kernel/module.ts';
 import { mutex, mutexLock, mutexUnlock } from '../../../src/kernel/mutex.ts';
 import type { Body } from '../../../src/kernel/operation.ts';
@@ -38,7 +39,11 @@ import {
   MmuIntervalNotifier,
   mmuIntervalNotifierRemove,
 } from '../../../src/mmu-notifier/interval.ts';
-import { mmuNotifierInvalidateRangeStartNonblock } from '../../../src/mmu-notifier/invalidate.ts';
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+  mmuNotifierInvalidateRangeStartNonblock,
+} from '../../../src/mmu-notifier/invalidate.ts';
 import {
   MMU_NOTIFY_UNMAP,
   MmuNotifier,
@@ -146,21 +151,59 @@ test('I7: who leaves the list after a start gets no end, and is owed none', () =
   expect(found).toEqual([]);
 });
 
+/** A subscriber that can be got, whose free_notifier takes a mutex. */
+const sleepyOps: MmuNotifierOps = {
+  allocNotifier: fn(function* gadgetAlloc(_mm: MmStruct): Body<MmuNotifier> {
+    return ((yield* kzalloc(Gadget, GFP_KERNEL)) as Gadget).mn;
+  }),
+  freeNotifier: fn(function* gadgetFree(mn: MmuNotifier) {
+    const gadget = gadgetOf(mn);
+    yield* mutexLock(gadget.lock);
+    yield* mutexUnlock(gadget.lock);
+    yield* kfree(gadget);
+  }),
+};
+
 test('I9: free_notifier sleeps', () => {
-  const ops: MmuNotifierOps = {
-    allocNotifier: fn(function* gadgetAlloc(_mm: MmStruct): Body<MmuNotifier> {
-      return ((yield* kzalloc(Gadget, GFP_KERNEL)) as Gadget).mn;
-    }),
-    freeNotifier: fn(function* gadgetFree(mn: MmuNotifier) {
-      const gadget = gadgetOf(mn);
-      yield* mutexLock(gadget.lock);
-      yield* mutexUnlock(gadget.lock);
-      yield* kfree(gadget);
-    }),
-  };
   const found = findingsOf(function* sleepy({ mm }) {
-    const mn = (yield* mmuNotifierGet(ops, mm!)) as MmuNotifier;
+    const mn = (yield* mmuNotifierGet(sleepyOps, mm!)) as MmuNotifier;
     yield* mmuNotifierPut(mn);
+  });
+  expect(found).toMatchObject([{ kind: 'sleeping-in-atomic', invariant: 'I9' }]);
+});
+
+test('I9: free_notifier sleeps where registration has failed, and its caller might', () => {
+  const { findings } = runOnMachine(
+    (machine) => {
+      const process = machine.process();
+      // A signal is noticed between the locks of mappings.
+      machine.runNow(process.mmap(ADDRESS, PAGE_SIZE));
+      return [
+        function* owner() {
+          const mn = yield* mmuNotifierGet(sleepyOps, process.mm!);
+          expect(isErr(mn) && ptrErr(mn)).toBe(-EINTR);
+          yield* process.exit();
+        },
+      ];
+    },
+    { budget: { signals: 1 }, outcomes: [1] },
+  );
+  expect(findings).toMatchObject([{ kind: 'sleeping-in-atomic', invariant: 'I9' }]);
+});
+
+test('I9: an end sleeps whose range must not block', () => {
+  const sleepingEnd = fn(function* gadgetEnd(mn: MmuNotifier, range: MmuNotifierRange) {
+    yield* sleepingStart(mn, range);
+  });
+  const found = findingsOf(function* body({ mm }) {
+    const gadget = yield* register(mm!, { invalidateRangeEnd: sleepingEnd });
+    const range = rangeOf(mm!);
+    yield* mmuNotifierInvalidateRangeStart(range);
+    yield* mmuNotifierInvalidateRangeEnd(range);
+    yield* mmuNotifierInvalidateRangeStartNonblock(range);
+    yield* mmuNotifierInvalidateRangeEnd(range);
+    yield* mmuNotifierUnregister(gadget.mn, mm!);
+    yield* kfree(gadget);
   });
   expect(found).toMatchObject([{ kind: 'sleeping-in-atomic', invariant: 'I9' }]);
 });
