@@ -24,14 +24,7 @@ import { resultText, returnedText, type ValueText } from '../trace/value-text.ts
  * `begin`: the first operation inside a call, or its return if there is none. `enter`: the call as such,
  * which nobody else sees. `wait`: the operation at which a task waits for ever.
  */
-export type EventKind =
-  | 'operation'
-  | 'begin'
-  | 'enter'
-  | 'return'
-  | 'access'
-  | 'finding'
-  | 'wait';
+export type EventKind = 'operation' | 'begin' | 'enter' | 'return' | 'access' | 'finding' | 'wait';
 
 /** What equal events have in common. */
 export interface EventSort {

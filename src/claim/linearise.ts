@@ -20,7 +20,11 @@ export function orderAsClaimed(
   const before = edgesOf(trace.log, atoms, chosen);
   const isDone = taskOfStep.map(() => false);
   const order: number[] = [];
+  const own = taskOfStep.map((task, step) => taskOfStep.lastIndexOf(task, step - 1));
+  own[0] = -1;
   const isReady = (step: number): boolean => {
+    const previous = own[step] as number;
+    if (previous >= 0 && isDone[previous] !== true) return false;
     const clock = trace.clockOf(step);
     for (let task = 0; task < trace.log.tasks.length; task += 1) {
       const last = (clock[task] ?? 0) - 1;

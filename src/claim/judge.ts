@@ -1,0 +1,295 @@
+/**
+ * Judges a claim: reads it, finds out what its words mean and in which scenarios they can be, and
+ * searches each variant of those.
+ */
+import { assert } from '../base/assert.ts';
+import type { AnyScenario } from '../check/scenario.ts';
+import type { EventSort } from './event-log.ts';
+import { scoreOf, type ClaimStep, type Reading } from './meaning.ts';
+import { obstacleOf, type Obstacle } from './obstacle.ts';
+import { parseClaim } from './parse.ts';
+import {
+  ClaimSearch,
+  Subject,
+  type Ending,
+  type SearchBound,
+  type SearchOptions,
+  type SearchResult,
+  type Shown,
+} from './search.ts';
+import { stepsOf, type Claim } from './steps.ts';
+
+export type ClaimVerdict = 'reachable' | 'not-reachable' | 'ambiguous' | 'undecided';
+
+/** What a step can mean, where it matters. */
+export interface ReadingAnswer extends Reading {
+  /** Whether the claim is reachable if that is meant. */
+  readonly isReachable: boolean;
+}
+
+/** What was found out about a claim in one variant. */
+export interface VariantAnswer {
+  readonly subject: Subject;
+  readonly verdict: ClaimVerdict;
+  readonly result: SearchResult | null;
+  /** An execution in the order of the claim, if there is one. */
+  readonly shown: Shown | null;
+  /** Why there is none, if it is known. */
+  readonly obstacle: Obstacle | null;
+  /** For each step its readings, and whether the claim is reachable with each. */
+  readonly readings: readonly (readonly ReadingAnswer[])[];
+}
+
+/** A step that cannot be understood, or not in one scenario with the others. */
+export interface Puzzle {
+  readonly line: number;
+  readonly text: string;
+  readonly kind: 'unknown' | 'no-step' | 'elsewhere';
+  /** Names that are spelt alike, for `unknown`. */
+  readonly nearest: readonly string[];
+  /** Scenarios in which it occurs, for `elsewhere`. */
+  readonly scenarios: readonly string[];
+}
+
+export interface ClaimAnswer {
+  readonly claim: Claim;
+  readonly verdict: ClaimVerdict;
+  readonly variants: readonly VariantAnswer[];
+  /** What keeps the claim from being read at all; empty if it can be. */
+  readonly puzzles: readonly Puzzle[];
+}
+
+/** Where to look, and how long. */
+export interface JudgeOptions extends SearchOptions {
+  /** The scenarios that are meant; null to find out. */
+  readonly scenarios: readonly AnyScenario[] | null;
+  /** All there are, to look for names in. */
+  readonly catalogue: readonly AnyScenario[];
+  /** Only this variant. */
+  readonly variant: string | null;
+  /** The nearest of some names, for what is misspelt. */
+  readonly nearest: (name: string, names: readonly string[]) => string | null;
+  /** Called before each variant that is searched. */
+  readonly onVariant?: (subject: Subject) => void;
+  /** Makes scenarios give signs of life. */
+  readonly watch?: (scenario: AnyScenario) => AnyScenario;
+}
+
+/** Names that a message offers for what is misspelt. */
+const NEAREST_COUNT_MAX = 3;
+
+/**
+ * Judges a claim.
+ *
+ * @throws UsageError MN601 if it cannot be read; what running a scenario throws.
+ */
+export function judgeClaim(source: string, options: JudgeOptions): ClaimAnswer {
+  return new Judge(source, options).judge();
+}
+
+class Judge {
+  private readonly source: string;
+  private readonly options: JudgeOptions;
+  private readonly surveyed = new Map<string, Subject>();
+  private readonly names = new Set<string>();
+
+  constructor(source: string, options: JudgeOptions) {
+    this.source = source;
+    this.options = options;
+  }
+
+  judge(): ClaimAnswer {
+    const { scenarios, catalogue } = this.options;
+    const parsed = parseClaim(this.source);
+    const scope = this.survey(scenarios ?? catalogue);
+    const claim = stepsOf(
+      parsed,
+      (word) => this.names.has(word),
+      (step) => scope.some((subject) => hasReading(step, subject)),
+    );
+    const puzzles = this.puzzlesOf(claim, scope);
+    if (puzzles.length > 0) return { claim, verdict: 'ambiguous', variants: [], puzzles };
+    const subjects = scenarios === null ? candidatesFor(claim, scope) : scope;
+    if (subjects.length === 0) {
+      const apart = this.apart(claim, scope);
+      return { claim, verdict: 'ambiguous', variants: [], puzzles: apart };
+    }
+    const variants = subjects.map((subject) => this.search(claim, subject));
+    return { claim, verdict: overall(variants), variants, puzzles: [] };
+  }
+
+  private survey(scenarios: readonly AnyScenario[]): Subject[] {
+    const { variant, watch = (one) => one, resolvePlace } = this.options;
+    const hasPlaces = /\.\w+:\d/.test(this.source);
+    const subjects: Subject[] = [];
+    for (const scenario of scenarios) {
+      for (const name of Object.keys(scenario.variants)) {
+        if (variant !== null && name !== variant) continue;
+        const key = `${scenario.name} ${name}`;
+        let subject = this.surveyed.get(key);
+        if (subject === undefined) {
+          subject = new Subject(watch(scenario), name, {
+            hasAccesses: true,
+            resolvePlace: hasPlaces ? (resolvePlace ?? ((raw) => raw)) : null,
+          });
+          subject.survey();
+          this.surveyed.set(key, subject);
+          for (const sort of subject.table.sorts) this.names.add(sort.name);
+        }
+        subjects.push(subject);
+      }
+    }
+    return subjects;
+  }
+
+  /** What in the claim nobody can make anything of. */
+  private puzzlesOf({ steps, empty }: Claim, scope: readonly Subject[]): Puzzle[] {
+    const puzzles: Puzzle[] = empty.map(({ line, text }) => ({
+      line,
+      text,
+      kind: 'no-step',
+      nearest: [],
+      scenarios: [],
+    }));
+    const unknown = steps.filter(
+      (step) =>
+        step.mention.kind !== 'finding' && !scope.some((subject) => hasReading(step, subject)),
+    );
+    if (unknown.length > 0) {
+      const all = this.survey(this.options.catalogue);
+      for (const step of unknown) {
+        // Known elsewhere: then it is no riddle, it just does not happen here.
+        if (all.some((subject) => hasReading(step, subject))) continue;
+        puzzles.push({
+          line: step.line,
+          text: step.mention.text,
+          kind: 'unknown',
+          nearest: this.nearestTo(step),
+          scenarios: [],
+        });
+      }
+    }
+    return puzzles.toSorted((a, b) => a.line - b.line);
+  }
+
+  private nearestTo({ mention }: ClaimStep): string[] {
+    const left = new Set(this.names);
+    const found: string[] = [];
+    while (found.length < NEAREST_COUNT_MAX) {
+      const name = this.options.nearest(mention.name, [...left]);
+      if (name === null) break;
+      left.delete(name);
+      found.push(name);
+    }
+    return found;
+  }
+
+  /** No scenario has all the steps: which has which. */
+  private apart({ steps }: Claim, scope: readonly Subject[]): Puzzle[] {
+    return steps.map(({ line, mention }, at) => ({
+      line,
+      text: mention.text,
+      kind: 'elsewhere',
+      nearest: [],
+      scenarios: [
+        ...new Set(
+          scope
+            .filter((subject) => hasReading(steps[at] as ClaimStep, subject))
+            .map(({ scenario }) => scenario.name),
+        ),
+      ],
+    }));
+  }
+
+  private search({ steps, labels }: Claim, subject: Subject): VariantAnswer {
+    this.options.onVariant?.(subject);
+    const fixed = fixedColumns(labels, subject);
+    const search = new ClaimSearch(subject, steps, fixed, this.options);
+    const never = search.meanings.findIndex(
+      ({ step, readings }) => step.mention.kind !== 'finding' && readings.length === 0,
+    );
+    if (never >= 0 && subject.isSurveyed) return neverAnswer(subject, steps, never);
+    const result = search.run();
+    assert(
+      result.shown !== null || result.matches === 0,
+      'an execution that shows a claim can be run in its order',
+    );
+    const readings = search.meanings.map((meaning, step) =>
+      meaning.readings.map((reading, at) => ({
+        ...reading,
+        isReachable: result.reached[step]?.[at] === true,
+      })),
+    );
+    const verdict = verdictOf(result, readings);
+    const { nearest } = result;
+    const obstacle =
+      verdict === 'not-reachable' && nearest !== null
+        ? obstacleOf(subject, nearest, result.witnesses[nearest.failure.atom] ?? null)
+        : null;
+    return { subject, verdict, result, shown: result.shown, obstacle, readings };
+  }
+}
+
+function neverAnswer(subject: Subject, steps: readonly ClaimStep[], step: number): VariantAnswer {
+  const { text } = (steps[step] as ClaimStep).mention;
+  const reason = {
+    kind: 'never',
+    object: null,
+    holder: null,
+    text: `no execution of ${subject.scenario.name} (${subject.variant}) does ${text}`,
+  } as const;
+  return {
+    subject,
+    verdict: 'not-reachable',
+    result: null,
+    shown: null,
+    obstacle: { step, after: null, reasons: [reason], schedule: null },
+    readings: steps.map(() => []),
+  };
+}
+
+function verdictOf(
+  { shown, isComplete }: SearchResult,
+  readings: readonly (readonly ReadingAnswer[])[],
+): ClaimVerdict {
+  if (shown === null) return isComplete ? 'not-reachable' : 'undecided';
+  const isAmbiguous = readings.some((step) => step.some(({ isReachable }) => !isReachable));
+  // What was not reached within a bound may be reached beyond it.
+  return isAmbiguous && isComplete ? 'ambiguous' : 'reachable';
+}
+
+function overall(variants: readonly VariantAnswer[]): ClaimVerdict {
+  const order: readonly ClaimVerdict[] = ['reachable', 'ambiguous', 'undecided', 'not-reachable'];
+  const verdicts = variants.map(({ verdict }) => verdict);
+  return order.find((verdict) => verdicts.includes(verdict)) ?? 'undecided';
+}
+
+function hasReading(step: ClaimStep, { table }: Subject): boolean {
+  return table.sorts.some((sort: EventSort) => scoreOf(step, sort) < Infinity);
+}
+
+/** The variants of all scenarios of which some variant has every step. */
+function candidatesFor({ steps }: Claim, scope: readonly Subject[]): Subject[] {
+  const fitting = scope.filter((subject) =>
+    steps.every((step) => step.mention.kind === 'finding' || hasReading(step, subject)),
+  );
+  const names = new Set(fitting.map(({ scenario }) => scenario.name));
+  return scope.filter(({ scenario }) => names.has(scenario.name));
+}
+
+/** Columns whose heading names a task: `CPU0 (open)`, or just `open`. */
+function fixedColumns(labels: readonly string[], subject: Subject): Map<string, string> {
+  const tasks = new Set([
+    ...subject.taskNames,
+    ...subject.table.sorts.map((sort: EventSort) => sort.task),
+  ]);
+  const fixed = new Map<string, string>();
+  for (const label of labels) {
+    const inner = /\(([^()]*)\)$/.exec(label)?.[1]?.trim() ?? label;
+    const name = [...tasks].find((task) => task.toLowerCase() === inner.toLowerCase());
+    if (name !== undefined) fixed.set(label, name);
+  }
+  return fixed;
+}
+
+export type { Ending, SearchBound };

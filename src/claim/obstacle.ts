@@ -1,0 +1,379 @@
+/**
+ * Why a claim cannot be: the nearest execution is run once more, and what stands between the step that
+ * should come next and those that came before it is told: a lock and who holds it, a reader that a grace
+ * period waits for, a reference, the order of the program, or that the task takes another course.
+ */
+import { assert } from '../base/assert.ts';
+import { doConflict } from '../check/search-node.ts';
+import type { Schedule } from '../check/program.ts';
+import { TraceOrder, type Step } from '../check/trace-order.ts';
+import { PAUSE, type Kernel } from '../kernel/kernel.ts';
+import { setRunning } from '../kernel/running.ts';
+import type { Task } from '../kernel/task.ts';
+import { EventLog, nameOfOperation, type TaskEvents } from './event-log.ts';
+import type { Chosen } from './match.ts';
+import type { Nearest, Subject, Witness } from './search.ts';
+
+export type ReasonKind =
+  | 'lock'
+  | 'grace-period'
+  | 'reference'
+  | 'program-order'
+  | 'wait'
+  | 'start'
+  | 'cpu'
+  | 'value'
+  | 'course'
+  | 'blocked'
+  | 'never';
+
+/** One link of the explanation. */
+export interface Reason {
+  readonly kind: ReasonKind;
+  /** The lock, the domain of the grace period, the counter; null where there is none. */
+  readonly object: string | null;
+  /** The task that holds it, is read by, or has to come first; null where there is none. */
+  readonly holder: string | null;
+  /** One sentence. */
+  readonly text: string;
+}
+
+/** Where a claim parts from what is possible. */
+export interface Obstacle {
+  /** The step that cannot come there: its index. */
+  readonly step: number;
+  /** The step after which it cannot come; null if it does not occur at all. */
+  readonly after: number | null;
+  readonly reasons: readonly Reason[];
+  /** The nearest execution, up to its end. */
+  readonly schedule: Schedule | null;
+}
+
+/** An execution, run once more with everything that orders its steps. */
+class Rerun {
+  readonly log: EventLog;
+  readonly order: TraceOrder;
+  kernel!: Kernel;
+  /** For each step, what its task held after it. */
+  readonly held: (readonly string[])[] = [];
+
+  constructor(subject: Subject, schedule: Schedule) {
+    this.log = new EventLog(subject.table, subject.logOptions);
+    this.order = new TraceOrder(subject.visible !== null);
+    const kernel = subject.program(this.log).start([this.log], this.log);
+    this.kernel = kernel;
+    kernel.visibleMemory = subject.visible;
+    const before = setRunning(kernel);
+    try {
+      this.order.start(kernel);
+      for (const [at, index] of schedule.tasks.entries()) {
+        const task = kernel.tasks[index];
+        assert(
+          task !== undefined && kernel.isEnabled(task),
+          'an explored execution can be repeated',
+        );
+        this.order.take(task, (schedule.outcomes[at] ?? 0) & ~PAUSE);
+        this.held.push(heldBy(task));
+      }
+      this.log.close(kernel);
+    } finally {
+      setRunning(before);
+    }
+  }
+
+  step(at: number): Step {
+    return this.order.steps[at] as Step;
+  }
+
+  taskOf(step: number): Task {
+    return this.kernel.tasks[this.step(step).task] as Task;
+  }
+
+  text(step: number): string {
+    return this.log.descriptionOf(step);
+  }
+
+  /** What the task of a step held before it. */
+  heldBefore(step: number): readonly string[] {
+    const { task } = this.step(step);
+    for (let at = step - 1; at >= 0; at -= 1) {
+      if (this.step(at).task === task) return this.held[at] as readonly string[];
+    }
+    return [];
+  }
+
+  /** The step from which on the task held `path`, up to `until`. */
+  heldSince(path: string, until: number): number {
+    const { task } = this.step(until);
+    let since = until;
+    for (let at = until - 1; at >= 0; at -= 1) {
+      if (this.step(at).task !== task) continue;
+      if (!(this.held[at] as readonly string[]).includes(path)) break;
+      since = at;
+    }
+    return since;
+  }
+}
+
+function heldBy(task: Task): string[] {
+  return [...task.heldLocks, ...task.readSections].map((held) => held.path);
+}
+
+/** Why the nearest execution does not go on as the claim does. */
+export function obstacleOf(subject: Subject, nearest: Nearest, witness: Witness | null): Obstacle {
+  const { failure, schedule } = nearest;
+  const rerun = new Rerun(subject, schedule);
+  const base = { step: failure.atom, schedule };
+  if (failure.kind === 'absent') {
+    const reasons = [courseOf(subject, rerun, nearest, witness)];
+    return { ...base, after: failure.atom === 0 ? null : failure.atom - 1, reasons };
+  }
+  const event = failure.event as Chosen;
+  const after = failure.chosen.findIndex((one) => isInPast(rerun, event, one));
+  const later = failure.chosen[after] as Chosen;
+  return { ...base, after, reasons: whyBefore(rerun, event, later) };
+}
+
+/** Whether `event` lies before `later`, in the order of the trace. */
+function isInPast(rerun: Rerun, event: Chosen, later: Chosen): boolean {
+  if (event.task === later.task) return event.at < later.at;
+  const step = stepAtOrAfter(rerun.log, event);
+  const last = rerun.log.tasks[later.task]?.steps[later.at] ?? -1;
+  return step !== null && last >= 0 && (step === last || rerun.order.isBefore(step, last));
+}
+
+/** The step that an event is, or the first that its task takes after it. */
+function stepAtOrAfter(log: EventLog, { task, at }: Chosen): number | null {
+  const { steps, isPinned } = log.tasks[task] as TaskEvents;
+  for (let next = at; next < steps.length; next += 1) {
+    if (isPinned[next] === true) return steps[next] as number;
+  }
+  return null;
+}
+
+/** The links that lead from an event to another that must come later. */
+function whyBefore(rerun: Rerun, event: Chosen, later: Chosen): Reason[] {
+  const { log } = rerun;
+  if (event.task === later.task) {
+    const { task, ids } = log.tasks[event.task] as TaskEvents;
+    const [one, other] = [event.at, later.at].map(
+      (at) => log.table.sorts[ids[at] as number]?.text ?? '',
+    );
+    const text = `${task.name} does ${one} before ${other}`;
+    return [{ kind: 'program-order', object: null, holder: task.name, text }];
+  }
+  const from = stepAtOrAfter(log, event) as number;
+  const to = log.tasks[later.task]?.steps[later.at] as number;
+  return linksBetween(rerun, from, to).map(([a, b, isAfter]) => linkText(rerun, a, b, isAfter));
+}
+
+type Link = readonly [from: number, to: number, isAfter: boolean];
+
+/** The steps between tasks on the way from one step to a later one, with as few as can be. */
+function linksBetween(rerun: Rerun, from: number, to: number): Link[] {
+  const cost = new Map<number, number>([[from, 0]]);
+  const best = new Map<number, Link | number>();
+  const improve = (step: number, price: number, by: Link | number): void => {
+    if (price >= (cost.get(step) ?? Infinity)) return;
+    cost.set(step, price);
+    best.set(step, by);
+  };
+  // Steps only lead to later ones, so their order is one in which all can be settled.
+  for (let at = from; at < to; at += 1) {
+    const price = cost.get(at);
+    if (price === undefined) continue;
+    const { task, footprint } = rerun.step(at);
+    let isNext = true;
+    for (let next = at + 1; next <= to; next += 1) {
+      const other = rerun.step(next);
+      if (other.task === task) {
+        if (isNext) improve(next, price, at);
+        isNext = false;
+      } else if (other.after.includes(at) || isStart(rerun, at, next)) {
+        improve(next, price + 1, [at, next, true]);
+      } else if (doConflict(footprint, other.footprint)) {
+        improve(next, price + 1.5, [at, next, false]);
+      }
+    }
+  }
+  const links: Link[] = [];
+  for (let at = to; at !== from;) {
+    const by = best.get(at);
+    if (by === undefined) break;
+    if (typeof by !== 'number') links.unshift(by);
+    at = typeof by === 'number' ? by : by[0];
+  }
+  return links;
+}
+
+/** Whether `next` is the first step of a task that step `at` has started. */
+function isStart(rerun: Rerun, at: number, next: number): boolean {
+  const task = rerun.taskOf(next);
+  return task.spawnedAt === at && task.firstStep === next;
+}
+
+function linkText(rerun: Rerun, from: number, to: number, isAfter: boolean): Reason {
+  const [one, other] = [rerun.taskOf(from).name, rerun.taskOf(to).name];
+  const [a, b] = [rerun.text(from), rerun.text(to)];
+  if (isAfter) {
+    const released = rerun
+      .heldBefore(from)
+      .filter((path) => !(rerun.held[from] as readonly string[]).includes(path));
+    const isOfGracePeriod = /^synchronize_|_barrier\(| is run by /.test(b);
+    const [path = null] = released;
+    if (path !== null && isOfGracePeriod) {
+      const since = rerun.text(rerun.heldSince(path, from));
+      return {
+        kind: 'grace-period',
+        object: path,
+        holder: one,
+        text: `${b} (${other}) waits for the read section of ${path} that ${one} has been in since ${since}, up to ${a}`,
+      };
+    }
+    if (path !== null) {
+      const since = rerun.text(rerun.heldSince(path, from));
+      return {
+        kind: 'lock',
+        object: path,
+        holder: one,
+        text: `${one} holds ${path} from ${since} to ${a}, and ${b} (${other}) has to wait for it`,
+      };
+    }
+    if (isStart(rerun, from, to)) {
+      const text = `${other} is started by ${a} (${one})`;
+      return { kind: 'start', object: null, holder: one, text };
+    }
+    const kind = isOfGracePeriod ? 'grace-period' : 'wait';
+    const text = `${b} (${other}) has to wait for ${a} (${one})`;
+    return { kind, object: objectOf(a), holder: one, text };
+  }
+  return conflictText({ one, other, a, b }, objectOf(b) ?? objectOf(a));
+}
+
+interface Pair {
+  readonly one: string;
+  readonly other: string;
+  readonly a: string;
+  readonly b: string;
+}
+
+const COUNTER = /^(?:atomic|refcount|kref)_\w+$/;
+
+function conflictText({ one, other, a, b }: Pair, object: string | null): Reason {
+  const isCounter = COUNTER.test(nameOfOperation(a)) && COUNTER.test(nameOfOperation(b));
+  if (isCounter) {
+    return {
+      kind: 'reference',
+      object,
+      holder: one,
+      text: `${one} has a reference of ${object} until ${a}: only the last ${b} (${other}) leads there`,
+    };
+  }
+  const text = `${b} (${other}) turns out as it does only after ${a} (${one})`;
+  return { kind: 'value', object, holder: one, text };
+}
+
+/** `mutex_lock(&p.lock)` → `p.lock`. */
+function objectOf(text: string): string | null {
+  const match = /\(&?([\w.[\]]+)/.exec(text);
+  return match === null ? null : (match[1] as string);
+}
+
+// ---- the task takes another course ------------------------------------------------------------------
+
+interface Deed {
+  readonly text: string;
+  readonly result: string | null;
+  readonly step: number;
+}
+
+function deedsOf({ log }: Rerun, task: number): Deed[] {
+  const { ids, steps, isPinned } = log.tasks[task] as TaskEvents;
+  return ids.flatMap((id, at) => {
+    const sort = log.table.sorts[id];
+    if (sort?.kind !== 'operation' || isPinned[at] !== true) return [];
+    const step = steps[at] as number;
+    return [{ text: sort.text, result: log.resultOf(step)?.text ?? null, step }];
+  });
+}
+
+function courseOf(
+  subject: Subject,
+  rerun: Rerun,
+  { failure }: Nearest,
+  witness: Witness | null,
+): Reason {
+  if (witness === null) {
+    return { kind: 'never', object: null, holder: null, text: 'no execution does it' };
+  }
+  const there = new Rerun(subject, witness.schedule);
+  const here = rerun.log.tasks.find(({ task }) => task.name === witness.task);
+  const other = there.log.tasks.find(({ task }) => task.name === witness.task);
+  const { task: name } = witness;
+  if (here === undefined || other === undefined) {
+    const text = `${name} is not started then`;
+    return { kind: 'course', object: null, holder: name, text };
+  }
+  const mine = deedsOf(rerun, here.task.index);
+  const theirs = deedsOf(there, other.task.index);
+  for (const [at, deed] of mine.entries()) {
+    const wanted = theirs[at];
+    if (wanted === undefined) break;
+    if (deed.text !== wanted.text) {
+      const text = `${name} does ${deed.text} where it would have to do ${wanted.text}`;
+      return {
+        kind: 'course',
+        object: null,
+        holder: name,
+        text: text + cause(rerun, deed, failure),
+      };
+    }
+    if (deed.result !== wanted.result) {
+      return {
+        kind: 'course',
+        object: objectOf(deed.text),
+        holder: name,
+        text:
+          `${name} does it only where ${deed.text} gives ${wanted.result ?? 'nothing'}; here it gives ` +
+          `${deed.result ?? 'nothing'}${cause(rerun, deed, failure)}`,
+      };
+    }
+  }
+  return blockedText(rerun, here);
+}
+
+/** Who has made it come to that: the last step of another task that this one conflicts with. */
+function cause(rerun: Rerun, { step }: Deed, { chosen }: Nearest['failure']): string {
+  const { task, footprint } = rerun.step(step);
+  for (let before = step - 1; before >= 0; before -= 1) {
+    const other = rerun.step(before);
+    if (other.task === task || !doConflict(footprint, other.footprint)) continue;
+    const isClaimed = chosen.some(
+      (one) => one.task === other.task && rerun.log.tasks[one.task]?.steps[one.at] === before,
+    );
+    const also = isClaimed ? ', as claimed' : '';
+    return `, since ${rerun.text(before)} of ${rerun.taskOf(before).name} came before it${also}`;
+  }
+  return '';
+}
+
+/** The task does nothing else, but it does not come that far. */
+function blockedText(rerun: Rerun, { task }: TaskEvents): Reason {
+  const { name, pending } = task;
+  if (pending === null) {
+    const text = task.isOopsed
+      ? `${name} was ended by an oops before`
+      : `${name} has ended before it comes to that`;
+    return { kind: 'course', object: null, holder: name, text };
+  }
+  const before = setRunning(rerun.kernel);
+  try {
+    const what = pending.describe(task);
+    const holders = pending.blockers(task).map((one) => one.name);
+    const who = holders.length === 0 ? '' : `, which ${holders.join(' and ')} keeps from happening`;
+    const text = `${name} waits for ever at ${what}${who}`;
+    return { kind: 'blocked', object: objectOf(what), holder: holders[0] ?? null, text };
+  } finally {
+    setRunning(before);
+  }
+}

@@ -1,0 +1,252 @@
+/**
+ * The words of a step: which names, paths, places and findings it mentions, and in what role. What they
+ * stand for in a scenario is found out in meaning.ts.
+ *
+ * English words are passed over. Words with an underscore, with brackets behind them, or that some
+ * scenario knows as a name are taken to be meant.
+ */
+import { kernelName } from '../kernel/call.ts';
+
+/** What is said of a name: that the step is there, is called, has returned; or that it is around it. */
+export type Role = 'at' | 'enter' | 'return' | 'within';
+
+/** What is done with an object, where a verb says it. */
+export type Verb = 'read' | 'write' | 'free' | 'allocate' | 'lock' | 'unlock' | 'unlink';
+
+export interface Mention {
+  readonly kind: 'name' | 'path' | 'place' | 'finding' | 'verb';
+  /** As in the claim. */
+  readonly text: string;
+  /** The last identifier of a name, `a.b.c` of a path, `file.ts:12`, the kind of a finding. */
+  readonly name: string;
+  /** What stands in the brackets; null without brackets. */
+  readonly args: string | null;
+  readonly role: Role;
+  readonly verb: Verb | null;
+  /** What it is said to return; null for nothing. */
+  readonly result: string | null;
+  /** True if it must mean something: then it is no English word. */
+  readonly isSure: boolean;
+}
+
+const VERBS: readonly (readonly [Verb, RegExp])[] = [
+  ['free', /^(?:frees?|freed|freeing)$/],
+  ['allocate', /^(?:allocates?|allocated|allocating)$/],
+  ['unlock', /^(?:unlocks?|unlocked|releases)$/],
+  ['lock', /^(?:locks?|locked|takes?|acquires?|acquired)$/],
+  ['unlink', /^(?:unlinks?|unlinked|unhashes)$/],
+  ['read', /^(?:reads?|reading|loads?|sees|dereferences?|touches|touch)$/],
+  ['write', /^(?:writes?|writing|stores?|sets)$/],
+];
+
+const FINDINGS: readonly (readonly [string, RegExp])[] = [
+  ['use-after-free', /\buse[- ]after[- ]free\b|\bUAF\b/i],
+  ['double-free', /\bdouble[- ]free\b/i],
+  ['null-dereference', /\bNULL[- ](?:pointer[- ])?deref\w*\b/i],
+  ['err-ptr-dereference', /\bERR_PTR[- ]deref\w*\b/i],
+  ['data-race', /\bdata[- ]race\b(?!\()/i],
+  ['deadlock', /\bdead-?lock\w*\b/i],
+  ['leak', /\bleak(?:s|ed)?\b/i],
+  ['bug', /\bBUG(?:_ON)?\b(?!: (?:use|double|null|sleep))/],
+  ['warn', /\bWARN(?:_ON)?\b/],
+  ['*', /\b(?:oops(?:es)?|crash(?:es)?|boom|kaboom)\b/i],
+];
+
+/** Bare words that are English far more often than names. */
+const ENGLISH = new Set(
+  (
+    'open exit get put release load store close fork run remove insert use read write register ' +
+    'unregister fault exclude free walk drop start end begin wait lock unlock map unmap init use0 a b'
+  ).split(' '),
+);
+
+const PLACE = /^(?:[\w.-]+\/)*[\w-]+(?:\.[\w-]+)*\.(?:[cm]?[tj]s|c|h|S|rs):\d+/;
+const CHAIN = /^&?\*?[A-Za-z_]\w*(?:\[[^\][]*\])?(?:(?:->|\.)[A-Za-z_]\w*(?:\[[^\][]*\])?)*/;
+const VALUE =
+  /^(?:-?E[A-Z]{2,}|-?\d+|0x[\da-f]+|NULL|true|false|ERR_PTR\([^)]*\)|&[\w.[\]]+)(?![\w(])/;
+
+/**
+ * What a step mentions, in the order of its words.
+ *
+ * @param isKnown whether a bare word is a name in some scenario.
+ */
+export function mentionsOf(text: string, isKnown: (word: string) => boolean): Mention[] {
+  return new Scanner(withoutComments(text), isKnown).scan();
+}
+
+function withoutComments(text: string): string {
+  return text
+    .replaceAll(/\/\*.{0,1000}?\*\//g, ' ')
+    .replace(/<-- (?:allocated|freed|of the leaked [\w ]+)/, '')
+    .replaceAll(/["'`’“”]/g, (quote) => (quote === '"' ? quote : ' '));
+}
+
+class Scanner {
+  private readonly text: string;
+  private readonly isKnown: (word: string) => boolean;
+  private readonly found: Mention[] = [];
+  private at = 0;
+  private verb: Verb | null = null;
+  private role: Role = 'at';
+
+  constructor(text: string, isKnown: (word: string) => boolean) {
+    this.text = text;
+    this.isKnown = isKnown;
+  }
+
+  scan(): Mention[] {
+    const ends = this.findings();
+    while (this.at < this.text.length) {
+      const end = ends.get(this.at);
+      if (end !== undefined) {
+        this.at = end;
+        continue;
+      }
+      const rest = this.text.slice(this.at, this.at + 1000);
+      const place = PLACE.exec(rest)?.[0];
+      if (place !== undefined) this.place(place);
+      else this.chain(CHAIN.exec(rest)?.[0] ?? null);
+    }
+    // A verb that has found no object is the step itself: "T2 frees the node".
+    const isAlone = this.found.every(({ role, kind }) => role === 'within' || kind === 'finding');
+    if (this.verb !== null && isAlone) this.add({ kind: 'verb', text: this.verb, name: this.verb });
+    return this.found.toSorted(
+      (a, b) => Number(a.kind === 'finding') - Number(b.kind === 'finding'),
+    );
+  }
+
+  /** Notes the findings, and returns where their words begin and end. */
+  private findings(): Map<number, number> {
+    const ends = new Map<number, number>();
+    const text = this.text.replace(/^\s*BUG: |<-- |WARNING: /, (found) => ' '.repeat(found.length));
+    for (const [name, pattern] of FINDINGS) {
+      const match = pattern.exec(text);
+      if (match === null || this.found.some((mention) => mention.kind === 'finding')) continue;
+      // `BUG_ON(condition)` says no more than that.
+      const of = /^(?:\(.{0,200}\)| of [\w.]+)/.exec(
+        this.text.slice(match.index + match[0].length),
+      );
+      ends.set(match.index, match.index + match[0].length + (of?.[0].length ?? 0));
+      this.add({ kind: 'finding', text: match[0], name });
+    }
+    return ends;
+  }
+
+  private place(text: string): void {
+    this.at += text.length;
+    this.add({ kind: 'place', text, name: text });
+  }
+
+  private chain(chain: string | null): void {
+    if (chain === null) {
+      // Commas and full stops end what a verb is about.
+      if (/[.;]/.test(this.text[this.at] as string)) this.role = 'at';
+      this.at += 1;
+      return;
+    }
+    const from = this.at;
+    this.at += chain.length;
+    const args = this.args();
+    const word = chain.replace(/^&?\*?/, '');
+    if (args === null && this.isGrammar(word)) return;
+    const isPath = /->|\./.test(word);
+    const last = word.split(/->|\./).at(-1) as string;
+    const name = /[a-z][A-Z]/.test(last) ? kernelName(last) : last;
+    const isName = args !== null || (!isPath && this.isMeant(word, name));
+    if (!isName && !isPath && !(this.verb !== null && word.includes('_'))) return;
+    const shown = this.text.slice(from, this.at);
+    const after = this.text.slice(this.at, this.at + 200);
+    const role = this.roleAfter(after) ?? this.role;
+    const result = resultIn(after);
+    this.at += result?.length ?? 0;
+    this.add({
+      kind: isName ? 'name' : 'path',
+      text: shown,
+      name: isName ? name : word.replaceAll('->', '.'),
+      args,
+      role,
+      result: result?.value ?? null,
+      isSure: isName && (args !== null || word.includes('_')),
+    });
+    this.role = 'at';
+    if (role !== 'within') this.verb = null;
+  }
+
+  /** What stands in the brackets that follow, which are passed over. */
+  private args(): string | null {
+    if (this.text[this.at] !== '(') return null;
+    let depth = 0;
+    for (let end = this.at; end < this.text.length; end += 1) {
+      if (this.text[end] === '(') depth += 1;
+      else if (this.text[end] === ')') depth -= 1;
+      if (depth > 0) continue;
+      const args = this.text.slice(this.at + 1, end);
+      this.at = end + 1;
+      return args;
+    }
+    const args = this.text.slice(this.at + 1);
+    this.at = this.text.length;
+    return args;
+  }
+
+  /** Words that say what is done, or where, or in what role comes next. */
+  private isGrammar(word: string): boolean {
+    const lower = word.toLowerCase();
+    const isSole = this.text.trim() === word;
+    if (isSole) return false;
+    const verb = VERBS.find(([, pattern]) => pattern.test(lower));
+    if (verb !== undefined) {
+      this.verb = verb[0];
+      return true;
+    }
+    if (/^(?:in|inside|within|under|during|via)$/.test(lower)) this.role = 'within';
+    else if (/^(?:enters?|entering|entered)$/.test(lower)) this.role = 'enter';
+    else if (/^(?:leaves?|left|returns?|returned|returning)$/.test(lower)) this.role = 'return';
+    else if (/^(?:calls?|runs?|does|and|then|while|before|after)$/.test(lower)) this.role = 'at';
+    else return false;
+    return true;
+  }
+
+  private roleAfter(after: string): Role | null {
+    if (
+      /^\s*(?:has )?(?:returns?\b|returned|is done|has ended|finishe[sd]|completes?)/.test(after)
+    ) {
+      return 'return';
+    }
+    if (/^\s*(?:is called|is entered|waits|blocks|is blocked|is waiting|spins)/.test(after)) {
+      return 'enter';
+    }
+    return null;
+  }
+
+  private isMeant(word: string, name: string): boolean {
+    if (this.text.trim().replace(/[;,.]$/, '') === word) return true;
+    if (word.includes('_')) return /[a-zA-Z]/.test(word);
+    if (ENGLISH.has(word.toLowerCase())) return this.role !== 'at' && this.isKnown(name);
+    return this.isKnown(name);
+  }
+
+  private add(mention: Partial<Mention> & Pick<Mention, 'kind' | 'text' | 'name'>): void {
+    this.found.push({
+      args: null,
+      role: this.role,
+      verb: this.verb,
+      result: null,
+      isSure: true,
+      ...mention,
+    });
+  }
+}
+
+/** `→ NULL`, `returns -ENOMEM`, `== 0`. */
+function resultIn(
+  after: string,
+): { readonly value: string | null; readonly length: number } | null {
+  const match = /^\s*(?:→|->|=>|={1,3}|returns|returned)\s*/.exec(after);
+  if (match === null) return null;
+  const value = VALUE.exec(after.slice(match[0].length))?.[0];
+  if (value === undefined) return null;
+  // Addresses are the model's own, and objects are named by the steps.
+  const isAddress = /^(?:0x|&)/.test(value);
+  return { value: isAddress ? null : value, length: match[0].length + value.length };
+}

@@ -1,0 +1,63 @@
+/** The steps of a claim: what each of its cells mentions, one step for each. */
+import { CLAIM_STEP_COUNT_MAX } from '../base/limits.ts';
+import { UsageError } from '../base/usage-error.ts';
+import type { ClaimStep } from './meaning.ts';
+import type { ParsedClaim } from './parse.ts';
+import { mentionsOf, type Mention } from './phrase.ts';
+
+/** A claim whose words are known, but not what they mean. */
+export interface Claim {
+  readonly format: ParsedClaim['format'];
+  readonly labels: readonly string[];
+  readonly steps: readonly ClaimStep[];
+  /** Cells that mention nothing: English, or a name that nobody knows. */
+  readonly empty: readonly { readonly line: number; readonly text: string }[];
+}
+
+/**
+ * The steps of what was read.
+ *
+ * @param isKnown whether a bare word is the name of something that some scenario does.
+ * @param isObject whether a path is something that some scenario touches; others are mere context.
+ * @throws UsageError MN601 if there are too many.
+ */
+export function stepsOf(
+  { format, labels, cells }: ParsedClaim,
+  isKnown: (word: string) => boolean,
+  isObject: (step: ClaimStep) => boolean,
+): Claim {
+  const steps: ClaimStep[] = [];
+  const empty: { line: number; text: string }[] = [];
+  for (const { line, row, label, text } of cells) {
+    const made = stepsOfCell(mentionsOf(text, isKnown)).map(({ mention, within }): ClaimStep => ({
+      line,
+      row,
+      label,
+      mention,
+      within,
+    }));
+    const kept = made.filter((step) => step.mention.isSure || isObject(step));
+    if (made.length === 0) empty.push({ line, text });
+    // With nothing else in the cell, the path is what is asked about.
+    else steps.push(...(kept.length > 0 ? kept : made.slice(0, 1)));
+  }
+  if (steps.length > CLAIM_STEP_COUNT_MAX) {
+    throw new UsageError(
+      'MN601',
+      `the claim cannot be read: it has ${steps.length} steps, the limit is ${CLAIM_STEP_COUNT_MAX}.`,
+    );
+  }
+  return { format, labels, steps, empty };
+}
+
+function stepsOfCell(
+  mentions: readonly Mention[],
+): { readonly mention: Mention; readonly within: readonly Mention[] }[] {
+  const around = mentions.filter(({ role }) => role === 'within');
+  const others = mentions.filter(({ role }) => role !== 'within');
+  if (others.length > 0) return others.map((mention) => ({ mention, within: around }));
+  // "CPU1 is in invalidate_range_start": it has come there.
+  const innermost = around[0];
+  if (innermost === undefined) return [];
+  return [{ mention: { ...innermost, role: 'at' }, within: around.slice(1) }];
+}
