@@ -7,6 +7,7 @@
  * page_table_lock.
  * Left out: the VMA's own lock (per-VMA locks of v6.4), NUMA policies, userfaultfd, names.
  */
+import type { KernelCallable } from '../kernel/call.ts';
 import { intervalTreeNode } from '../kernel/interval-tree.ts';
 import { listHead } from '../kernel/list.ts';
 import type { File } from '../kernel/open-file.ts';
@@ -18,6 +19,14 @@ import { vmaNode } from './vma-tree.ts';
 
 export { AddressSpace } from './address-space.ts';
 export { AnonVma } from './anon-vma.ts';
+
+/** struct vm_operations_struct: what a driver does about mappings of its device's file. */
+export interface VmOperations {
+  /** Nothing is there for `address` (page aligned): VM_FAULT_*. mmap_sem is held for read. May sleep. */
+  readonly fault?: KernelCallable<[vma: VmArea, address: number, flags: number], number>;
+  /** The mapping goes; nothing of it is in a page table any more. May sleep. */
+  readonly close?: KernelCallable<[vma: VmArea], void>;
+}
 
 /** struct vm_area_struct: one mapping, [vmStart, vmEnd) in bytes. Stable under mmap_sem, held either way. */
 export const VmArea = struct('vm_area_struct', {
@@ -40,7 +49,9 @@ export const VmArea = struct('vm_area_struct', {
   node: vmaNode(),
   /** In `mapping->iMmap`: the first and last page of the file that it maps. */
   shared: intervalTreeNode(),
-  /** The driver's, for mappings of device files. */
+  /** The driver's, for mappings of device files; NULL of all others. */
+  vmOps: ptr<VmOperations>(),
+  /** The driver's, too. */
   vmPrivateData: ptr<StructObject>(),
 });
 export type VmArea = InstanceOf<typeof VmArea>;

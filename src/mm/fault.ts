@@ -88,6 +88,8 @@ export const handleMmFault = fn(function* handleMmFault(
     pte = yield* ptepGet(table, pteIndex(page));
   }
   if (pteNone(pte)) {
+    const driver = vma.vmOps?.fault;
+    if (driver !== undefined) return yield* driver(vma, page, flags);
     // Of a device's file: its driver has mapped what there is.
     const isDevice = vma.mapping === null ? vma.vmFile !== null : (vma.vmFlags & VM_PFNMAP) !== 0;
     if (isDevice) return VM_FAULT_SIGBUS;

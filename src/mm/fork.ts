@@ -31,6 +31,7 @@ const dupVma = fn(
     copy.vmFlags = vma.vmFlags & ~VM_LOCKED;
     copy.vmFile = vma.vmFile;
     copy.mapping = vma.mapping;
+    copy.vmOps = vma.vmOps;
     copy.vmPrivateData = vma.vmPrivateData;
     const isWiped = (vma.vmFlags & VM_WIPEONFORK) !== 0;
     const isLinked = !isWiped && vma.anonVma !== null;

@@ -244,8 +244,9 @@ const undoMmap = fn(
     const { vmStart: start, vmEnd: end } = vma;
     const before = findVmaBelow(mm, start);
     const after = findVma(mm, end);
-    // Nobody finds it by the file yet.
+    // Nobody finds it by the file yet, and the driver has undone what was its own.
     vma.mapping = null;
+    vma.vmOps = null;
     const floor = before === null ? 0 : before.vmEnd;
     const ceiling = after === null ? 0 : after.vmStart;
     yield* unmapRegion(mm, { start, end, vmas: [vma], floor, ceiling });

@@ -98,6 +98,8 @@ export const unmapRegion = fn(
 export const removeVmas = fn(
   function* removeVmas(vmas: readonly VmArea[]) {
     for (const vma of vmas) {
+      const close = vma.vmOps?.close;
+      if (close !== undefined) yield* close(vma);
       if (vma.vmFile !== null) yield* fput(vma.vmFile);
       yield* kfree(vma);
     }

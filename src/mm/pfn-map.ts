@@ -14,7 +14,7 @@
  * Modelled: entries that are special; the place in the device's file that a frame was mapped for, so that one who
  * still translates to it when it is given to another place is found. Simplified: a driver sets `vma.mapping`, the
  * kernel takes the file's; only shared mappings, since private ones of this kind are copied on write from memory
- * that may not be memory. Left out: faults that the driver answers (vm_ops), caching modes.
+ * that may not be memory. A driver may map at once, or when a fault asks for it (vm_ops). Left out: caching modes.
  */
 import { EINVAL, ENOMEM } from '../base/errno.ts';
 import { fn } from '../kernel/call.ts';
@@ -47,6 +47,7 @@ import { pteIndex, tableAlloc } from './page-table-walk.ts';
 import { vmPageProt } from './pte-rights.ts';
 import { linearPageIndex } from './rmap.ts';
 import { unmapMappingPages } from './truncate.ts';
+import { zapPageRangeSingle } from './zap.ts';
 
 interface Insertion {
   readonly index: number;
@@ -93,11 +94,14 @@ class InsertPfn extends Operation<void> {
   }
 }
 
+const PFNMAP_FLAGS = VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP;
+
 /**
  * `remap_pfn_range(vma, address, pfn, size, vma->vm_page_prot)`: maps `size` bytes of frames, from number `pfn` on,
- * at `address` within the VMA, where nothing is mapped yet. Called by a driver's mmap, which has set `vma.mapping`.
+ * at `address` within the VMA, where nothing is mapped yet. Called by a driver's mmap, which has set `vma.mapping`,
+ * or by its fault.
  * Returns 0, -EINVAL outside the VMA or for a private one that may be written, or -ENOMEM: then a part may be
- * mapped, which the end of the mapping takes away. mmap_sem is held for write. May sleep.
+ * mapped, which the end of the mapping takes away. mmap_sem is held, in mmap for write. May sleep.
  *
  * @kernel remap_pfn_range
  */
@@ -111,7 +115,8 @@ export const remapPfnRange = fn(function* remapPfnRange(
   const isInside = size > 0 && address >= vma.vmStart && end <= vma.vmEnd;
   const isWhole = address % PAGE_SIZE === 0 && size % PAGE_SIZE === 0;
   if (!isInside || !isWhole || isCowMapping(vma.vmFlags)) return -EINVAL;
-  vma.vmFlags |= VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP;
+  // In a fault, mmap_sem is held for read only: then the driver's mmap has set them already.
+  if ((vma.vmFlags & PFNMAP_FLAGS) !== PFNMAP_FLAGS) vma.vmFlags |= PFNMAP_FLAGS;
   for (let at = address; at < end; at += PAGE_SIZE) {
     const error = yield* insertPfn(vma, at, pfn + (at - address) / PAGE_SIZE);
     if (error !== 0) return error;
@@ -157,6 +162,19 @@ export const unmapMappingRange = fn(function* unmapMappingRange(
   const first = Math.floor(start / PAGE_SIZE);
   const last = length === 0 ? LAST_INDEX : Math.ceil((start + length) / PAGE_SIZE) - 1;
   yield* unmapMappingPages(mapping, first, last, { evenCows });
+});
+
+/**
+ * `zap_vma_ptes(vma, address, size)`: takes [address, address + size) of a VMA of such frames out of the page tables
+ * and the TLBs of its process, with a start and an end to its notifiers. The caller keeps the VMA and the page tables
+ * from going meanwhile. May sleep.
+ *
+ * @kernel zap_vma_ptes
+ */
+export const zapVmaPtes = fn(function* zapVmaPtes(vma: VmArea, address: number, size: number) {
+  const isInside = address >= vma.vmStart && address + size <= vma.vmEnd;
+  if (!isInside || (vma.vmFlags & VM_PFNMAP) === 0) return;
+  yield* zapPageRangeSingle(vma, address, address + size);
 });
 
 /** Behind the last page of any file. */

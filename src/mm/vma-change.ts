@@ -142,6 +142,7 @@ export const vmAreaDup = fn(function* vmAreaDup(
   copy.vmFile = vma.vmFile;
   copy.mapping = vma.mapping;
   copy.anonVma = vma.anonVma;
+  copy.vmOps = vma.vmOps;
   copy.vmPrivateData = vma.vmPrivateData;
   if (vma.anonVma !== null && (yield* anonVmaClone(copy, vma)) !== 0) {
     yield* vmAreaFree(copy);
