@@ -38,30 +38,32 @@ const BRANCHES_PER_TASK = 256;
 export class OptimalDpor {
   protected readonly order: TraceOrder;
   protected readonly nodes: Node[] = [];
-  private readonly program: Program;
-  private readonly options: ExploreOptions;
+  protected readonly program: Program;
+  protected readonly options: ExploreOptions;
   private readonly stepCountMax: number;
   protected readonly beginning: Beginning;
-  private readonly blockedStep = new Step();
-  private readonly budget = { left: 0 };
+  protected readonly blockedStep = new Step();
+  protected readonly budget = { left: 0 };
   /** Branches that may be planned at one time, of an execution as long as the longest so far. */
   plannedLimit = 0;
-  private kernel!: Kernel;
+  protected kernel!: Kernel;
   /** Length of the prefix that the next execution repeats; after one, its length. */
-  private depth = 0;
+  protected depth = 0;
   /** The first step of the present execution that the one before did not take. */
   protected fresh = 0;
   /** True if a new step could have turned out in several ways. */
   private hasChoice = false;
-  private executions = 0;
-  private blocked = 0;
-  private steps = 0;
+  /** Depths above it are somebody else's: what is planned there is told, and not explored here. */
+  protected floor = 0;
+  protected executions = 0;
+  protected blocked = 0;
+  protected steps = 0;
   /**
    * False once something was planned that need not have been, because nobody could know, or shortened.
    * From then on a step counts as the beginning of an execution only if it is in it: that something
    * independent was explored first is enough only where all plans are exact.
    */
-  private isExact = true;
+  protected isExact = true;
   private isUnsure = false;
   /** The most branches that were planned at one time. */
   plannedCountMax = 0;
@@ -92,7 +94,7 @@ export class OptimalDpor {
     }
   }
 
-  private explore(): ExploreResult {
+  protected explore(): ExploreResult {
     const limit = this.options.executionCountMax ?? Infinity;
     for (let branch: Branch | null = null; ;) {
       if (this.runOnce(branch)) return this.result(false);
@@ -133,7 +135,7 @@ export class OptimalDpor {
    *
    * @param first the branch to be taken there; null in the first execution of all.
    */
-  private runOnce(first: Branch | null): boolean {
+  protected runOnce(first: Branch | null): boolean {
     this.start();
     const { kernel } = this;
     for (let at = 0; at < this.depth; at += 1) this.repeat(at);
@@ -159,14 +161,14 @@ export class OptimalDpor {
     return this.options.onExecution?.(this.execution()) ?? false;
   }
 
-  private start(): void {
+  protected start(): void {
     this.kernel = this.program.start(this.options.watches ?? [], null);
     this.kernel.visibleMemory = this.options.visibleMemory ?? null;
     this.order.start(this.kernel);
     setRunning(this.kernel);
   }
 
-  private repeat(at: number): void {
+  protected repeat(at: number): void {
     const { kernel } = this;
     const step = this.order.steps[at] as Step;
     const task = kernel.tasks[step.task];
@@ -195,7 +197,7 @@ export class OptimalDpor {
   }
 
   /** Takes the step of the first branch, and drops those that cannot be taken; null if none can. */
-  private follow(node: Node): Branch | null {
+  protected follow(node: Node): Branch | null {
     const { kernel } = this;
     let hasDropped = false;
     for (;;) {
@@ -297,7 +299,7 @@ export class OptimalDpor {
   }
 
   /** Adds a branch for each way in which the task's step can turn out, but for those that sleep. */
-  private addOutcomes(node: Node, index: number): void {
+  protected addOutcomes(node: Node, index: number): void {
     const task = this.kernel.tasks[index] as Task;
     const name = this.order.nameOf(index);
     const arity = task.pending?.arity(task) ?? 1;
@@ -387,7 +389,7 @@ export class OptimalDpor {
   }
 
   /** Plans an execution in which `racing` comes before the steps of `group`, unless there is one. */
-  private plan(group: readonly number[], racing: Step, at: number): void {
+  protected plan(group: readonly number[], racing: Step, at: number): void {
     const { beginning } = this;
     const node = this.nodes[earliestOf(group)] as Node;
     beginning.fill(group, racing, at, this.depth);
@@ -411,6 +413,12 @@ export class OptimalDpor {
     if (branch === null) return;
     tree.push(branch);
     if (this.isUnsure || branch.isShortened) this.isExact = false;
+    if (earliestOf(group) < this.floor) this.tellPlanned(group, racing, at);
+  }
+
+  /** Something was planned above {@link floor}. */
+  protected tellPlanned(_group: readonly number[], _racing: Step, _at: number): void {
+    // There is nothing above depth 0.
   }
 
   /** Whether what is explored with `branch` first has an execution with the beginning. */
@@ -423,8 +431,8 @@ export class OptimalDpor {
   // ---- the next execution -------------------------------------------------------------------
 
   /** Sets `depth` for the next execution and returns the branch to be taken there, or null. */
-  private backtrack(): Branch | null {
-    for (let at = this.depth - 1; at >= 0; at -= 1) {
+  protected backtrack(): Branch | null {
+    for (let at = this.depth - 1; at >= this.floor; at -= 1) {
       const node = this.nodes[at] as Node;
       const { tree, sleep } = node;
       const done = tree.shift() as Branch;
