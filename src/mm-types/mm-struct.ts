@@ -67,6 +67,8 @@ export const MmStruct = struct('mm_struct', {
    * Its type belongs to mmu-notifier.
    */
   mmuNotifierMm: ptr<StructObject>(),
+  /** v5.3 and before: hmm's own, see drivers/hmm, which knows its type. Under `pageTableLock`. */
+  hmm: ptr<StructObject>(),
 });
 export type MmStruct = InstanceOf<typeof MmStruct>;
 
