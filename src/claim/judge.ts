@@ -114,7 +114,7 @@ class Judge {
       const apart = this.apart(claim, scope);
       return { claim, verdict: 'ambiguous', variants: [], puzzles: apart };
     }
-    const variants = subjects.map((subject) => this.search(claim, subject));
+    const variants = subjects.map((subject) => this.search(claim, subject, scope));
     return { claim, verdict: overall(variants), variants, puzzles: [] };
   }
 
@@ -201,14 +201,18 @@ class Judge {
     }));
   }
 
-  private search({ steps, labels }: Claim, subject: Subject): VariantAnswer {
+  private search(
+    { steps, labels }: Claim,
+    subject: Subject,
+    scope: readonly Subject[],
+  ): VariantAnswer {
     this.options.onVariant?.(subject);
     const fixed = fixedColumns(labels, subject);
     const search = new ClaimSearch(subject, steps, fixed, this.options);
     const never = search.meanings.findIndex(
       ({ step, readings }) => step.mention.kind !== 'finding' && readings.length === 0,
     );
-    if (never >= 0 && subject.isSurveyed) return neverAnswer(subject, steps, never);
+    if (never >= 0 && subject.isSurveyed) return neverAnswer(subject, steps, never, scope);
     const result = search.run();
     assert(
       result.shown !== null || result.matches === 0,
@@ -224,19 +228,35 @@ class Judge {
     const { nearest } = result;
     const obstacle =
       verdict === 'not-reachable' && nearest !== null
-        ? obstacleOf(subject, nearest, result.witnesses[nearest.failure.atom] ?? null)
+        ? obstacleOf(
+            subject,
+            nearest,
+            result.witnesses[nearest.failure.atom] ?? null,
+            steps[nearest.failure.atom]?.label ?? null,
+          )
         : null;
     return { subject, verdict, result, shown: result.shown, obstacle, readings };
   }
 }
 
-function neverAnswer(subject: Subject, steps: readonly ClaimStep[], step: number): VariantAnswer {
+function neverAnswer(
+  subject: Subject,
+  steps: readonly ClaimStep[],
+  step: number,
+  scope: readonly Subject[],
+): VariantAnswer {
   const { text } = (steps[step] as ClaimStep).mention;
+  const others = scope.filter(
+    (one) =>
+      one.scenario.name === subject.scenario.name && hasReading(steps[step] as ClaimStep, one),
+  );
+  const who = others.map(({ variant }) => variant).join(', ');
+  const where = who === '' ? '' : `; ${who} ${others.length === 1 ? 'does' : 'do'}`;
   const reason = {
     kind: 'never',
     object: null,
     holder: null,
-    text: `no execution of ${subject.scenario.name} (${subject.variant}) does ${text}`,
+    text: `no execution of ${subject.scenario.name} (${subject.variant}) does ${text}${where}`,
   } as const;
   return {
     subject,
@@ -260,8 +280,8 @@ function verdictOf(
 
 function overall(variants: readonly VariantAnswer[]): ClaimVerdict {
   const order: readonly ClaimVerdict[] = ['reachable', 'ambiguous', 'undecided', 'not-reachable'];
-  const verdicts = variants.map(({ verdict }) => verdict);
-  return order.find((verdict) => verdicts.includes(verdict)) ?? 'undecided';
+  const verdicts = new Set(variants.map(({ verdict }) => verdict));
+  return order.find((verdict) => verdicts.has(verdict)) ?? 'undecided';
 }
 
 function hasReading(step: ClaimStep, { table }: Subject): boolean {

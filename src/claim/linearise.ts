@@ -3,46 +3,93 @@
  * that were found come one after the other as the claim has them. It is run, not only computed.
  */
 import type { Program, Schedule } from '../check/program.ts';
-import type { Kernel } from '../kernel/kernel.ts';
+import { PAUSE, type Kernel } from '../kernel/kernel.ts';
 import { setRunning } from '../kernel/running.ts';
 import type { Task } from '../kernel/task.ts';
 import type { Watch } from '../kernel/watch.ts';
 import type { EventLog, TaskEvents } from './event-log.ts';
 import type { Atom, Chosen, Trace } from './match.ts';
 
-/** Steps of the explored execution in another order. */
+/**
+ * Steps of the explored execution in another order: for each event of the claim in turn what has to be
+ * before it, and no more; then the rest.
+ */
 export function orderAsClaimed(
   trace: Trace,
   atoms: readonly Atom[],
   chosen: readonly Chosen[],
 ): number[] {
-  const { taskOfStep } = trace.log;
-  const before = edgesOf(trace.log, atoms, chosen);
-  const isDone = taskOfStep.map(() => false);
-  const order: number[] = [];
-  const own = taskOfStep.map((task, step) => taskOfStep.lastIndexOf(task, step - 1));
-  own[0] = -1;
-  const isReady = (step: number): boolean => {
-    const previous = own[step] as number;
-    if (previous >= 0 && isDone[previous] !== true) return false;
-    const clock = trace.clockOf(step);
-    for (let task = 0; task < trace.log.tasks.length; task += 1) {
-      const last = (clock[task] ?? 0) - 1;
-      if (last >= 0 && last !== step && !isDone[last]) return false;
-    }
-    return (before.get(step) ?? []).every((one) => isDone[one]);
-  };
-  // As few changes between tasks as come by themselves.
-  let present = -1;
-  while (order.length < taskOfStep.length) {
-    const ready = taskOfStep.flatMap((_, step) => (!isDone[step] && isReady(step) ? [step] : []));
-    const next = ready.find((step) => taskOfStep[step] === present) ?? ready[0];
-    if (next === undefined) break;
-    isDone[next] = true;
-    present = taskOfStep[next] as number;
-    order.push(next);
+  const sorter = new Sorter(trace, edgesOf(trace.log, atoms, chosen));
+  for (const { task, at } of chosen) {
+    const step = trace.log.tasks[task]?.steps[at] ?? -1;
+    if (step >= 0) sorter.goTo(step);
   }
-  return order;
+  sorter.goToEnd();
+  return sorter.order;
+}
+
+class Sorter {
+  readonly order: number[] = [];
+  private readonly trace: Trace;
+  private readonly edges: ReadonlyMap<number, readonly number[]>;
+  private readonly isDone: boolean[];
+  /** For each step the one of its task before it, or -1. */
+  private readonly own: readonly number[];
+  private present = -1;
+
+  constructor(trace: Trace, edges: ReadonlyMap<number, readonly number[]>) {
+    const { taskOfStep } = trace.log;
+    this.trace = trace;
+    this.edges = edges;
+    this.isDone = taskOfStep.map(() => false);
+    this.own = taskOfStep.map((task, step) =>
+      step === 0 ? -1 : taskOfStep.lastIndexOf(task, step - 1),
+    );
+  }
+
+  /** Takes all that has to be before `step`, and it. */
+  goTo(step: number): void {
+    const wanted = new Set<number>();
+    const open = [step];
+    for (let next = open.pop(); next !== undefined; next = open.pop()) {
+      if (this.isDone[next] === true || wanted.has(next)) continue;
+      wanted.add(next);
+      open.push(...this.before(next));
+    }
+    this.take([...wanted].toSorted((a, b) => a - b));
+  }
+
+  goToEnd(): void {
+    this.take(this.isDone.flatMap((isDone, step) => (isDone ? [] : [step])));
+  }
+
+  /** Takes the steps, with as few changes between tasks as come by themselves. */
+  private take(steps: readonly number[]): void {
+    let left = steps;
+    while (left.length > 0) {
+      const ready = left.filter((step) => this.before(step).every((one) => this.isDone[one]));
+      const { taskOfStep } = this.trace.log;
+      const next = ready.find((step) => taskOfStep[step] === this.present) ?? ready[0];
+      if (next === undefined) return;
+      this.isDone[next] = true;
+      this.present = taskOfStep[next] as number;
+      this.order.push(next);
+      left = left.filter((step) => step !== next);
+    }
+  }
+
+  /** The steps that have to be before a step, those before them left out. */
+  private before(step: number): number[] {
+    const found = [...(this.edges.get(step) ?? [])];
+    const clock = this.trace.clockOf(step);
+    for (let task = 0; task < this.trace.log.tasks.length; task += 1) {
+      const last = (clock[task] ?? 0) - 1;
+      if (last >= 0 && last !== step) found.push(last);
+    }
+    const own = this.own[step] as number;
+    if (own >= 0) found.push(own);
+    return found;
+  }
 }
 
 /** For each step those that the claim wants before it. */
@@ -139,4 +186,20 @@ export function linearClocks(log: EventLog): (step: number) => ArrayLike<number>
     for (let at = 0; at <= step; at += 1) clock[log.taskOfStep[at] as number] = at + 1;
     return clock;
   };
+}
+
+/**
+ * Where the steps of a schedule are once operations are joined with the plain code behind them, as
+ * {@link withoutIdlePauses} does.
+ */
+export function placesWithoutPauses({ tasks, outcomes }: Schedule): number[] {
+  const places: number[] = [];
+  let count = 0;
+  for (const [at, task] of tasks.entries()) {
+    const before = outcomes[at - 1] ?? 0;
+    const isJoined = at > 0 && tasks[at - 1] === task && (before & PAUSE) !== 0;
+    if (!isJoined) count += 1;
+    places.push(count - 1);
+  }
+  return places;
 }

@@ -6,6 +6,7 @@
  * since the writer's variables (`p->mutex`) are not the model's (`kfd_process.mutex`). The events that
  * fit best are what is meant; where those are of different kinds, the step has several readings.
  */
+import { unreachable } from '../base/assert.ts';
 import type { Finding } from '../kernel/finding.ts';
 import type { EventSort, EventTable } from './event-log.ts';
 import { nameOfOperation } from './event-log.ts';
@@ -75,6 +76,8 @@ export function scoreOf({ mention, within }: ClaimStep, sort: EventSort): number
       return pathMentionScore(mention, sort);
     case 'name':
       return Math.min(nameMentionScore(mention, sort), lockScore(mention, sort));
+    default:
+      return unreachable(mention.kind);
   }
 }
 

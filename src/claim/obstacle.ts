@@ -120,12 +120,17 @@ function heldBy(task: Task): string[] {
 }
 
 /** Why the nearest execution does not go on as the claim does. */
-export function obstacleOf(subject: Subject, nearest: Nearest, witness: Witness | null): Obstacle {
+export function obstacleOf(
+  subject: Subject,
+  nearest: Nearest,
+  witness: Witness | null,
+  label: string | null,
+): Obstacle {
   const { failure, schedule } = nearest;
   const rerun = new Rerun(subject, schedule);
   const base = { step: failure.atom, schedule };
   if (failure.kind === 'absent') {
-    const reasons = [courseOf(subject, rerun, nearest, witness)];
+    const reasons = [courseOf(subject, rerun, nearest, witness, label)];
     return { ...base, after: failure.atom === 0 ? null : failure.atom - 1, reasons };
   }
   const event = failure.event as Chosen;
@@ -216,11 +221,9 @@ function linkText(rerun: Rerun, from: number, to: number, isAfter: boolean): Rea
   const [one, other] = [rerun.taskOf(from).name, rerun.taskOf(to).name];
   const [a, b] = [rerun.text(from), rerun.text(to)];
   if (isAfter) {
-    const released = rerun
-      .heldBefore(from)
-      .filter((path) => !(rerun.held[from] as readonly string[]).includes(path));
+    const left = rerun.held[from] as readonly string[];
+    const path = rerun.heldBefore(from).find((held) => !left.includes(held)) ?? null;
     const isOfGracePeriod = /^synchronize_|_barrier\(| is run by /.test(b);
-    const [path = null] = released;
     if (path !== null && isOfGracePeriod) {
       const since = rerun.text(rerun.heldSince(path, from));
       return {
@@ -302,9 +305,17 @@ function courseOf(
   rerun: Rerun,
   { failure }: Nearest,
   witness: Witness | null,
+  label: string | null,
 ): Reason {
   if (witness === null) {
     return { kind: 'never', object: null, holder: null, text: 'no execution does it' };
+  }
+  const column = [...failure.bound].find(
+    ([, task]) => rerun.kernel.tasks[task]?.name === witness.task,
+  );
+  if (column !== undefined && column[0] !== label) {
+    const text = `only ${witness.task} does that, which is ${column[0]} here`;
+    return { kind: 'course', object: null, holder: witness.task, text };
   }
   const there = new Rerun(subject, witness.schedule);
   const here = rerun.log.tasks.find(({ task }) => task.name === witness.task);

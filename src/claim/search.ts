@@ -9,17 +9,17 @@ import { boundPlanOf, makeExplorer } from '../check/make-explorer.ts';
 import type { Program, Schedule } from '../check/program.ts';
 import type { SamplingPlan } from '../check/sampler/sampling.ts';
 import { programOf, type AnyScenario } from '../check/scenario.ts';
-import { identityOf } from '../check/shorten.ts';
+import { identityOf, withoutIdlePauses } from '../check/shorten.ts';
 import type { Finding } from '../kernel/finding.ts';
 import type { Task } from '../kernel/task.ts';
 import { EventLog, EventTable, type LogOptions } from './event-log.ts';
-import { linearClocks, orderAsClaimed, runInOrder } from './linearise.ts';
+import { linearClocks, orderAsClaimed, placesWithoutPauses, runInOrder } from './linearise.ts';
 import { Matcher, type Atom, type Failure, type Match } from './match.ts';
 import { fitsEnd, Meaning, type ClaimStep } from './meaning.ts';
 
 /** What ended a search before it was complete. */
 export interface SearchBound {
-  readonly kind: 'executions' | 'time' | 'preemptions' | 'rounds' | 'choices';
+  readonly kind: 'executions' | 'time' | 'preemptions' | 'rounds' | 'choices' | 'interrupted';
   readonly limit: number;
 }
 
@@ -182,11 +182,11 @@ class Pass {
           : { kind: 'preemptions', limit: reached };
     }
     this.isComplete = result.isComplete && this.bound === null;
-    const hidden = detectors
-      .flatMap((detector) => [...(detector.unorderedMemory ?? [])])
-      .filter((name) => !subject.visibleMemory.has(name));
-    this.hasMoreVisible = hidden.length > 0;
-    for (const name of hidden) subject.visibleMemory.add(name);
+    const known = subject.visibleMemory.size;
+    for (const { unorderedMemory } of detectors) {
+      for (const name of unorderedMemory ?? []) subject.visibleMemory.add(name);
+    }
+    this.hasMoreVisible = subject.visibleMemory.size > known;
   }
 
   private onExecution(run: Execution): boolean {
@@ -263,8 +263,14 @@ export class ClaimSearch {
     pass.run();
     if (this.isStale || (pass.hasMoreVisible && pass.isComplete)) return null;
     const bound = matcher.wasCut ? ({ kind: 'choices', limit: 0 } as const) : pass.bound;
+    const { matches, quiet, shown, nearest, reached, witnesses } = found;
     return {
-      ...found,
+      matches,
+      quiet,
+      shown,
+      nearest,
+      reached,
+      witnesses,
       endings: [...found.endings.values()],
       executions,
       isComplete: pass.isComplete && bound === null,
@@ -315,15 +321,17 @@ export class ClaimSearch {
       clockOf: linearClocks(log),
     });
     if (again === null) return null;
+    const places = placesWithoutPauses(schedule);
     const at = again.chosen.map(({ task, at: position }) => {
       const events = log.tasks[task];
-      if (events === undefined) return { step: kernel.stepCount, isStep: false };
-      const step = events.steps[position] as number;
-      return { step, isStep: events.isPinned[position] === true };
+      const step = events?.steps[position] ?? kernel.stepCount;
+      const sort = subject.table.sorts[events?.ids[position] ?? -1];
+      const isStep = sort?.kind === 'operation' || sort?.kind === 'begin';
+      return { step: places[step] ?? step, isStep: isStep && events?.isPinned[position] === true };
     });
     const switches = schedule.tasks.filter((task, step) => task !== schedule.tasks[step - 1]);
     return {
-      schedule,
+      schedule: withoutIdlePauses(schedule),
       match: again,
       at,
       findings: kernel.findings,

@@ -139,6 +139,28 @@ export const COMMANDS: readonly CommandDefinition[] = [
     load: async () => (await import('./command/replay.ts')).replay,
   },
   {
+    name: 'claim',
+    args: '<file>',
+    about: 'whether an interleaving that somebody claims can be; - reads it from standard input',
+    options: [
+      {
+        flags: '--scenario <name>',
+        about: 'in this scenario; without it, in all that have its steps',
+      },
+      { flags: '--variant <name>', about: 'only in this variant' },
+      { flags: '--file <path>', about: 'in the scenarios of a TypeScript file' },
+      JSON_OPTION,
+      {
+        flags: '--max-executions <n>',
+        about: 'stop after n executions of a variant',
+        parse: count,
+      },
+      { flags: '--timeout <seconds>', about: 'stop after so many seconds', parse: seconds },
+      { flags: '--progress', about: 'tell how far it has come where stderr is no terminal, too' },
+    ],
+    load: async () => (await import('./command/claim.ts')).claim,
+  },
+  {
     name: 'list',
     args: '',
     about: 'the scenarios of the catalogue and their variants',

@@ -18,7 +18,8 @@ export const EXIT_CODE_TABLE = `Exit codes:
   70   mmulab itself failed
   74   the result could not be written
   130  interrupted (SIGINT, Ctrl-C); what was found until then is printed
-  143  terminated (SIGTERM); likewise`;
+  143  terminated (SIGTERM); likewise
+  Of a claim: 0 reachable, 1 not reachable, 2 ambiguous or not to be read, 3 undecided`;
 
 /** From what matters most to what matters least, when several things are checked. */
 const PRECEDENCE = [

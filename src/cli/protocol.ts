@@ -50,7 +50,21 @@ export interface ReplayRequest {
   readonly view: View;
 }
 
-export type Request = CheckRequest | ReplayRequest;
+export interface ClaimRequest {
+  readonly kind: 'claim';
+  /** The text of the claim. */
+  readonly source: string;
+  /** Null to find out. */
+  readonly scenario: string | null;
+  readonly variant: string | null;
+  /** Where scenarios are defined, if not in the catalogue. */
+  readonly file: string | null;
+  readonly executionCountMax: number | null;
+  readonly secondsMax: number | null;
+  readonly view: View;
+}
+
+export type Request = CheckRequest | ReplayRequest | ClaimRequest;
 
 export type Message =
   /** A variant is being checked now. `stub` is what is known of its result at least. */

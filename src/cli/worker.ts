@@ -9,6 +9,7 @@ import { programOf, type AnyScenario } from '../check/scenario.ts';
 import { InternalError } from '../base/assert.ts';
 import { UsageError } from '../base/usage-error.ts';
 import { SCENARIOS } from '../catalogue/index.ts';
+import { judgeRequest } from './claim-worker.ts';
 import { Counters } from './counters.ts';
 import { exitCodeOf } from './exit-code.ts';
 import { findNamedScenario, findVariant } from './find-scenario.ts';
@@ -183,7 +184,10 @@ async function replay(request: ReplayRequest): Promise<void> {
 
 try {
   const { request } = input;
-  await (request.kind === 'check' ? check(request) : replay(request));
+  if (request.kind === 'claim') {
+    const onVariant = (name: string): void => post({ kind: 'started', name, stub: null });
+    post(await judgeRequest(request, counters, lookout, onVariant));
+  } else await (request.kind === 'check' ? check(request) : replay(request));
 } catch (error) {
   postError(error, null, '');
 }
