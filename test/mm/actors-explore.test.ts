@@ -19,7 +19,7 @@ import { oomReapTaskMm } from '../../src/mm/oom.ts';
 import { armDirectReclaim, reclaimPage } from '../../src/mm/reclaim.ts';
 import { clearRefsSoftDirty } from '../../src/mm/soft-dirty.ts';
 import { exploreMemory, type Setting, type Task } from '../util/explore-memory.ts';
-import { shadowFault, shadowLoad, shadowStore } from '../util/shadow-device.ts';
+import { deviceFault, deviceRead, deviceWrite } from '../../src/drivers/subscriber/index.ts';
 
 const A = 0x1_0000_0000;
 const B = 0x1_0004_0000;
@@ -57,10 +57,10 @@ const storeAndLoad: Task = function* storeAndLoad({ process, seen }) {
   seen.push(byte === 2 ? 'the store is there' : `the store is lost: ${byte}`);
 };
 
-const device: Task = function* device({ device: shadow, mm }) {
-  if (!(yield* shadowFault(shadow, mm, A, true))) return;
-  yield* shadowStore(shadow, A, 9);
-  yield* shadowLoad(shadow, A);
+const device: Task = function* device({ device: gadget, mm }) {
+  if (!(yield* deviceFault(gadget, mm, true))) return;
+  yield* deviceWrite(gadget, 9);
+  yield* deviceRead(gadget);
 };
 
 /** What the kernel does by itself. */

@@ -14,7 +14,7 @@ import { findGetPage, unlockPage } from '../../src/mm/page-cache.ts';
 import { reclaimPage } from '../../src/mm/reclaim.ts';
 import { findVma } from '../../src/mm/vma.ts';
 import { exploreMemory, type Setting, type Task } from '../util/explore-memory.ts';
-import { shadowFault, shadowLoad, shadowStore } from '../util/shadow-device.ts';
+import { deviceFault, deviceRead, deviceWrite } from '../../src/drivers/subscriber/index.ts';
 
 const A = 0x1_0000_0000;
 const PAGE = 4096;
@@ -38,10 +38,10 @@ const storeAndLoad: Task = function* storeAndLoad({ process, seen }) {
   seen.push(byte === 2 ? 'the store is there' : `the store is lost: ${byte}`);
 };
 
-const device: Task = function* device({ device: shadow, mm }) {
-  if (!(yield* shadowFault(shadow, mm, A, true))) return;
-  yield* shadowStore(shadow, A, 9);
-  yield* shadowLoad(shadow, A);
+const device: Task = function* device({ device: gadget, mm }) {
+  if (!(yield* deviceFault(gadget, mm, true))) return;
+  yield* deviceWrite(gadget, 9);
+  yield* deviceRead(gadget);
 };
 
 const toDevice: Task = function* toDevice({ mm }) {
@@ -133,8 +133,8 @@ const retractAndMigrate: Task = function* retractAndMigrate({ mm }) {
   if (page !== null) yield* migratePage(page);
 };
 
-const look: Task = function* look({ device: shadow, mm }) {
-  if (yield* shadowFault(shadow, mm, A, false)) yield* shadowLoad(shadow, A);
+const look: Task = function* look({ device: gadget, mm }) {
+  if (yield* deviceFault(gadget, mm, false)) yield* deviceRead(gadget);
 };
 
 test('a page table that is taken away silently leaves a device with a page that is gone', () => {

@@ -17,7 +17,7 @@ import {
 import { ESRCH } from '../../src/base/errno.ts';
 import type { Machine } from '../../src/mm/machine.ts';
 import { exploreMemory, type Setting, type Task } from '../util/explore-memory.ts';
-import { shadowFault, shadowLoad, shadowStore } from '../util/shadow-device.ts';
+import { deviceFault, deviceRead, deviceWrite } from '../../src/drivers/subscriber/index.ts';
 
 const A = 0x1_0000_0000;
 const B = 0x1_0004_0000;
@@ -212,10 +212,10 @@ test('a store beside exit is made or is not, and nothing is left', () => {
 });
 
 /** Faults a page in and uses it for as long as the device has it. */
-const device: Task = function* device({ device: shadow, mm, seen }) {
-  yield* shadowFault(shadow, mm, A, true);
-  const byte = yield* shadowLoad(shadow, A);
-  const wrote = yield* shadowStore(shadow, A, 9);
+const device: Task = function* device({ device: gadget, mm, seen }) {
+  yield* deviceFault(gadget, mm, true);
+  const byte = yield* deviceRead(gadget);
+  const wrote = yield* deviceWrite(gadget, 9);
   seen.push(byte < 0 ? 'no translation' : `device read ${byte}`, wrote ? 'wrote' : 'did not write');
 };
 

@@ -15,14 +15,16 @@ import { vmas } from '../../src/mm-types/mm-take-all-locks.ts';
 import { auditMemory, staleTranslations } from '../../src/mm/audit.ts';
 import type { Machine } from '../../src/mm/machine.ts';
 import type { Process } from '../../src/mm/process.ts';
-import {
-  createShadowDevice,
-  removeShadowDevice,
-  staleShadows,
-  type ShadowDevice,
-} from './shadow-device.ts';
+import { Device, deviceRegister } from '../../src/drivers/subscriber/index.ts';
+import { allocateStatic } from '../../src/kernel/slab.ts';
+import { PTE_WRITE, ptePfn, ptePresent } from '../../src/mm-types/page-table.ts';
+import { pfnToPage } from '../../src/mm/frames.ts';
+import { pteIndex } from '../../src/mm/page-table-walk.ts';
+import { mmuNotifierUnregister } from '../../src/mmu-notifier/register.ts';
 
 const PAGE = 4096;
+/** What the device follows. */
+const DEVICE_ADDRESS = 0x1_0000_0000;
 
 export interface Setting {
   readonly process: Process;
@@ -31,8 +33,8 @@ export interface Setting {
   readonly fd: number;
   /** What tasks saw, in words. */
   readonly seen: string[];
-  /** With `withDevice` only. */
-  readonly device: ShadowDevice;
+  /** With `withDevice` only: of the page at 4 GiB. */
+  readonly device: Device;
 }
 
 export type Task = (setting: Setting) => Body<unknown>;
@@ -73,9 +75,7 @@ export function exploreMemory(
       machine.runNow(process.ftruncate(fd, 2 * PAGE));
       // For tasks that are no threads of the process: it may exit.
       machine.runNow(mmgrab(mm));
-      const device = (
-        options.withDevice === true ? createShadowDevice(machine, mm) : null
-      ) as ShadowDevice;
+      const device = (options.withDevice === true ? onTheMm(machine, mm) : null) as Device;
       const setting = { process, mm, fd, seen: [], device };
       prepare(machine, setting);
       return setting;
@@ -92,7 +92,7 @@ export function exploreMemory(
       if (mms.length > 0) {
         for (const problem of problemsOf(mms, mapping, device)) problems.add(problem);
       }
-      if (device !== null) yield* removeShadowDevice(device);
+      if (device !== null) yield* mmuNotifierUnregister(device.mn, device.mn.mm!);
       yield* mmdrop(pinned);
     },
   });
@@ -120,7 +120,7 @@ export function exploreMemory(
 function problemsOf(
   mms: readonly MmStruct[],
   file: AddressSpace | null,
-  device: ShadowDevice | null,
+  device: Device | null,
 ): string[] {
   const mappings = new Set<AddressSpace>();
   if (file !== null) mappings.add(file);
@@ -130,6 +130,30 @@ function problemsOf(
   return [
     ...auditMemory(running, { mms: [...mms], mappings: [...mappings] }),
     ...mms.flatMap((mm) => staleTranslations(mm).map(({ text }) => `a TLB entry ${text}`)),
-    ...(device === null ? [] : staleShadows(device, mms[0] as MmStruct)),
+    ...(device === null ? [] : staleEntry(device, mms[0] as MmStruct)),
   ];
+}
+
+/** A device that follows the mm. */
+function onTheMm(machine: Machine, mm: MmStruct): Device {
+  const device = allocateStatic(machine, Device);
+  machine.runNow(deviceRegister(device, mm, DEVICE_ADDRESS));
+  return device;
+}
+
+/** What is wrong with the entry of a device when nothing happens any more, in words. Raw. */
+function staleEntry({ active, translations }: Device, mm: MmStruct): string[] {
+  const problems = active === 0 ? [] : [`${active} ranges are open`];
+  const entry = translations.table.get(0);
+  if (entry === undefined) return problems;
+  const table = mm.pageTables.find(DEVICE_ADDRESS, 1);
+  const pte = table === null ? 0 : (table.ptes[pteIndex(DEVICE_ADDRESS)] as number);
+  const isSame = ptePresent(pte) && ptePfn(pte) === entry.pfn;
+  if (pfnToPage(entry.pfn) !== entry.page)
+    problems.push('the device reaches a page that was freed');
+  else if (!isSame) problems.push('the device reaches a page that was replaced');
+  else if (entry.isWritable && (pte & PTE_WRITE) === 0) {
+    problems.push('the device may write too much');
+  }
+  return problems;
 }

@@ -52,7 +52,7 @@ export const mirrorUnregister = defineScenario<HmmState>({
   variants: {
     'v4.16': {
       about: 'before the notifier is unregistered',
-      expect: { verdict: 'violation', kind: 'null-dereference' },
+      expect: { verdict: 'violation', kind: 'null-dereference', object: 'NULL' },
     },
     fixed: { about: 'after no callback runs any more', expect: { verdict: 'clean' } },
   },
@@ -112,13 +112,17 @@ interface GadgetState extends Subject {
 
 export const lockAroundAllocation = defineScenario<GadgetState>({
   name: 'lock-around-allocation',
-  models: ['K17', 'I9'],
+  models: ['K17'],
   about:
     'an ioctl allocates with the lock held that invalidate_range_start takes; nothing is reclaimed',
   variants: {
     'gfp-kernel': {
       about: 'the allocation may enter reclaim, which calls invalidate_range_start',
-      expect: { verdict: 'violation', kind: 'lock-order' },
+      expect: {
+        verdict: 'violation',
+        kind: 'lock-order',
+        object: 'fs_reclaim, gadget.lock, mmu_notifier_invalidate_range_start',
+      },
     },
     'gfp-nofs': {
       about: 'the allocation does not',

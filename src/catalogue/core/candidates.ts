@@ -60,12 +60,22 @@ export const unloadAfterPut = defineScenario<Loaded>({
   variants: {
     'no-wait': {
       about: 'module exit does not wait at all',
-      expect: { verdict: 'violation', kind: 'unloaded-code' },
+      expect: {
+        verdict: 'violation',
+        kind: 'unloaded-code',
+        object: 'subscriber',
+        invariant: 'I12',
+      },
     },
     series: {
       about:
         'mmu_notifier_synchronize waits for a grace period, not for the callbacks of other CPUs',
-      expect: { verdict: 'violation', kind: 'unloaded-code' },
+      expect: {
+        verdict: 'violation',
+        kind: 'unloaded-code',
+        object: 'subscriber',
+        invariant: 'I12',
+      },
     },
     'one-cpu': {
       about: 'put and module exit on one CPU: its callbacks run in order',
@@ -182,8 +192,14 @@ export const mixedKinds = defineScenario<Mixed>({
   variants: {
     series: {
       about: 'unregister does not ask for users: the one who got it is left with freed memory',
-      expect: { verdict: 'violation', kind: 'use-after-free', object: 'subscriber' },
-      alsoKnown: [{ name: 'the two kinds share a table', kind: 'invariant', object: 'subscriber' }],
+      expect: { verdict: 'violation', kind: 'invariant', object: 'subscriber', invariant: 'I4' },
+      alsoKnown: [
+        {
+          name: 'who got it is left with freed memory',
+          kind: 'use-after-free',
+          object: 'subscriber',
+        },
+      ],
     },
     'own-table': {
       about: 'one table for those that are registered, another for those that are got',

@@ -1,12 +1,11 @@
 /** K20: hardware that walks the CPU's page tables, beside a copy on write. */
-import { deviceFault, deviceLoad, deviceWalkingOps } from '../../drivers/subscriber/index.ts';
-import { warnOn } from '../../kernel/assertion.ts';
+import { deviceFault, deviceRead, deviceWalkingOps } from '../../drivers/subscriber/index.ts';
 import { goal } from '../../kernel/choose.ts';
 import { setBehaviour } from '../../mm/behaviour.ts';
 import type { Process } from '../../mm/process.ts';
 import { mmuNotifierUnregister } from '../../mmu-notifier/register.ts';
 import { defineScenario } from '../define-scenario.ts';
-import { ADDRESS, unpin, withDevice, type DeviceState } from './subject.ts';
+import { ADDRESS, checkCoherence, unpin, withDevice, type DeviceState } from './subject.ts';
 
 interface State extends DeviceState {
   /** Shares the page until one of them writes. */
@@ -18,17 +17,13 @@ const NEW_BYTE = 7;
 
 export const copyOnWrite = defineScenario<State>({
   name: 'copy-on-write',
-  models: ['K20'],
+  models: ['K20', 'I8b'],
   about: 'two threads write to a page that fork has shared; one then asks the device to read there',
   variants: {
     late: {
       about:
         'hardware is told by the end: it has the old page while a thread writes to the new one',
-      expect: {
-        verdict: 'violation',
-        kind: 'warn',
-        object: 'the device reads what the thread has overwritten',
-      },
+      expect: { verdict: 'violation', kind: 'invariant', object: 'page', invariant: 'I8b' },
     },
     'v5.4': {
       about: 'it is told under the page-table lock, before the new entry is there',
@@ -58,8 +53,8 @@ export const copyOnWrite = defineScenario<State>({
     user: {
       *run({ process, device }) {
         yield* process.store(ADDRESS, NEW_BYTE);
-        const byte = yield* deviceLoad(device);
-        warnOn(byte === OLD_BYTE, 'the device reads what the thread has overwritten');
+        const byte = yield* deviceRead(device);
+        checkCoherence(byte === OLD_BYTE, 'the device reads what the thread has overwritten');
         if (byte === -1) goal('the device has no translation any more');
       },
     },

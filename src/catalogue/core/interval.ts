@@ -40,7 +40,7 @@ const remove = {
 
 export const intervalRemove = defineScenario<State>({
   name: 'interval-remove',
-  models: ['B-1', 'K4'],
+  models: ['B-1', 'K4', 'I1'],
   about: 'an interval notifier is removed and freed while its range is unmapped',
   variants: {
     'v5.5': {
@@ -147,7 +147,7 @@ export const intervalUse = defineScenario<State>({
 
 export const intervalInsertExit = defineScenario<Subject>({
   name: 'interval-insert-exit',
-  models: ['B-44'],
+  models: ['B-44', 'I5'],
   about: 'a kernel thread that only has the mm_struct pinned inserts an interval notifier',
   variants: {
     'v5.5': {
@@ -161,7 +161,12 @@ export const intervalInsertExit = defineScenario<Subject>({
     },
     'v6.1': {
       about: 'the test asks for mm_users, and warns; exit may still begin right after it',
-      expect: { verdict: 'violation', kind: 'warn', object: 'atomic_read(&mm->mm_users) <= 0' },
+      expect: {
+        verdict: 'violation',
+        kind: 'warn',
+        object: 'atomic_read(&mm->mm_users) <= 0',
+        invariant: 'I5',
+      },
       alsoKnown: [
         {
           name: 'the caller does not keep the mm in use',

@@ -2,11 +2,10 @@
 import { MADV_FREE } from '../../base/mman.ts';
 import {
   deviceFault,
-  deviceLoad,
+  deviceRead,
   devicePageOps,
   devicePageSlowOps,
 } from '../../drivers/subscriber/index.ts';
-import { warnOn } from '../../kernel/assertion.ts';
 import { goal } from '../../kernel/choose.ts';
 import { setBehaviour } from '../../mm/behaviour.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
@@ -14,25 +13,21 @@ import { PAGE_SIZE } from '../../mm/vma.ts';
 import { mmgetNotZero, mmput } from '../../mm-types/mm-struct.ts';
 import { mmuNotifierUnregister } from '../../mmu-notifier/register.ts';
 import { defineScenario } from '../define-scenario.ts';
-import { ADDRESS, unpin, withDevice, type DeviceState } from './subject.ts';
+import { ADDRESS, checkCoherence, unpin, withDevice, type DeviceState } from './subject.ts';
 
 const OLD_BYTE = 1;
 const NEW_BYTE = 7;
 
 export const lateInvalidatePage = defineScenario<DeviceState>({
   name: 'late-invalidate-page',
-  models: ['B-28'],
+  models: ['B-28', 'I8b', 'I9'],
   about:
     'reclaim takes a page of MADV_FREE; a thread writes to its address, then asks the device to read there',
   variants: {
     'v4.11': {
       about:
         'invalidate_page after the page-table lock is dropped: the device still has the old page',
-      expect: {
-        verdict: 'violation',
-        kind: 'warn',
-        object: 'the device reads a page that was replaced',
-      },
+      expect: { verdict: 'violation', kind: 'invariant', object: 'page', invariant: 'I8b' },
     },
     'v4.12': {
       about: 'c7ab0d2fdc84: under that lock, where a callback that sleeps must not be called',
@@ -66,8 +61,8 @@ export const lateInvalidatePage = defineScenario<DeviceState>({
     user: {
       *run({ process, device }) {
         yield* process.store(ADDRESS, NEW_BYTE);
-        const byte = yield* deviceLoad(device);
-        warnOn(byte === OLD_BYTE, 'the device reads a page that was replaced');
+        const byte = yield* deviceRead(device);
+        checkCoherence(byte === OLD_BYTE, 'the device reads a page that was replaced');
         if (byte === NEW_BYTE) goal('the device read what was written');
       },
     },

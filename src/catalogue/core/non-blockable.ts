@@ -42,7 +42,7 @@ const reap: TaskDefinition<Subject> = {
 
 export const refusedStart = defineScenario<State>({
   name: 'refused-start',
-  models: ['B-2', 'K5'],
+  models: ['B-2', 'K5', 'I7'],
   about: 'the OOM reaper invalidates; one subscriber counts the range, another refuses it',
   variants: {
     'v5.4': {
@@ -78,7 +78,7 @@ interface IntervalState extends State {
 
 export const refusedAfterIntervals = defineScenario<IntervalState>({
   name: 'refused-after-intervals',
-  models: ['A-4'],
+  models: ['A-4', 'I10'],
   about: 'the OOM reaper: interval notifiers have accepted the range, one of the list refuses it',
   variants: {
     'v5.5': {

@@ -7,6 +7,7 @@ import {
   Device,
   deviceFault,
   deviceOps,
+  deviceRegister,
   subscriberGet,
   subscriberIsFrozen,
   subscriberOps,
@@ -16,11 +17,12 @@ import {
 import { fn } from '../../kernel/call.ts';
 import { goal } from '../../kernel/choose.ts';
 import { isErr } from '../../kernel/err-ptr.ts';
+import { running } from '../../kernel/running.ts';
 import { allocateStatic } from '../../kernel/slab.ts';
 import type { Machine } from '../../mm/machine.ts';
 import type { Process } from '../../mm/process.ts';
+import { reportBroken } from '../../mmu-notifier/detector/invariant.ts';
 import type { MmuNotifierOps } from '../../mmu-notifier/mmu-notifier.ts';
-import { mmuNotifierRegister } from '../../mmu-notifier/register.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { mmdrop, mmgetNotZero, mmgrab, mmput, type MmStruct } from '../../mm-types/mm-struct.ts';
 
@@ -122,9 +124,7 @@ export function withDevice(machine: Machine, ops: MmuNotifierOps = deviceOps): D
   const made = subject(machine, 0);
   machine.runNow(made.process.store(ADDRESS, 1));
   const device = allocateStatic(machine, Device);
-  device.mn.ops = ops;
-  device.address = ADDRESS;
-  machine.runNow(mmuNotifierRegister(device.mn, made.mm));
+  machine.runNow(deviceRegister(device, made.mm, ADDRESS, ops));
   machine.runNow(deviceFault(device, made.mm));
   return { ...made, device };
 }
@@ -145,3 +145,12 @@ export const RELEASED = {
   name: 'the subscriber was released',
   calls: 'subscriber_release',
 } as const;
+
+/**
+ * What a device reads is what the thread beside it has written. Where drivers keep their translations by the
+ * callback that comes with each changed entry, only who has made the change knows that it came too late.
+ */
+export function checkCoherence(isStale: boolean, message: string): void {
+  if (!isStale) return;
+  reportBroken(running, 'I8b', { object: 'page', message, place: running.place() });
+}

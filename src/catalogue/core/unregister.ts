@@ -46,12 +46,12 @@ function registered(machine: Machine): State {
 
 export const unregisterExit = defineScenario<State>({
   name: 'unregister-exit',
-  models: ['B-30', 'K2'],
+  models: ['B-30', 'K2', 'I6'],
   about: 'a notifier is unregistered while the process exits: who calls release, who unlinks',
   variants: {
     '3ad3d901bbcf': {
       about: 'both may unlink, the second one what is on no list any more',
-      expect: { verdict: 'violation', kind: 'null-dereference' },
+      expect: { verdict: 'violation', kind: 'null-dereference', object: 'NULL' },
     },
     '751efd8610d3': {
       about: 'only one unlinks and calls release; exit does not wait for it and frees the pages',
@@ -90,7 +90,7 @@ export const allocationUnderLocks = defineScenario<State>({
   variants: {
     e0f3c3f78da2: {
       about: 'with all those locks held',
-      expect: { verdict: 'violation', kind: 'lock-order' },
+      expect: { verdict: 'violation', kind: 'lock-order', object: 'anon_vma.rwsem, fs_reclaim' },
     },
     'fixed-35cfa2b0b491': {
       about: 'each time, in advance',

@@ -1,6 +1,6 @@
 /**
- * The sample driver with a device that has one translation, to the page at one address. It holds no
- * reference to the page: what keeps it from reaching a page that is gone is the notifier alone.
+ * The sample driver with a device that translates one page of an address space. It holds no reference to the page:
+ * what keeps it from reaching a page that is gone is the notifier alone.
  *
  *   device                                  mm
  *   looks the page up
@@ -12,21 +12,24 @@
  *   Otherwise puts the translation in, and
  *   the next start will find it
  *
- * Simplified: the lock is held while the device writes, as hardware would be waited for.
+ * The device itself asks nobody: it goes by its entry, and takes no lock.
  */
+import { deviceLoad, deviceStore } from '../../device/access.ts';
+import { declareCoherence } from '../../device/coherence.ts';
+import { deviceTranslations, setDeviceEntry } from '../../device/translations.ts';
 import { mutex, mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
 import { downRead, upRead } from '../../kernel/rwsem.ts';
 import { spinLock, spinlock, spinUnlock } from '../../kernel/spinlock.ts';
-import { containerOf, embed, ptr, struct, type InstanceOf } from '../../kernel/struct.ts';
+import { containerOf, embed, struct, type InstanceOf } from '../../kernel/struct.ts';
 import { getUserPages, putUserPage } from '../../mm/gup.ts';
-import type { MmStruct } from '../../mm-types/mm-struct.ts';
-import { loadByte, storeByte } from '../../mm-types/page-contents.ts';
-import type { Page } from '../../mm-types/page.ts';
+import { PAGE_SIZE, type MmStruct } from '../../mm-types/mm-struct.ts';
+import { pageToPfn } from '../../mm-types/page.ts';
 import {
   MmuNotifier,
   type MmuNotifierOps,
   type MmuNotifierRange,
 } from '../../mmu-notifier/mmu-notifier.ts';
+import { mmuNotifierRegister } from '../../mmu-notifier/register.ts';
 import { subscriber } from './subscriber.ts';
 
 const { fn } = subscriber;
@@ -43,8 +46,8 @@ export const Device = struct('device', {
   sequence: 0,
   /** What it translates, in bytes. Constant. */
   address: 0,
-  /** Where to; NULL for nothing. */
-  page: ptr<Page>(),
+  /** The one page that it has is page 0. */
+  translations: deviceTranslations(),
 });
 export type Device = InstanceOf<typeof Device>;
 
@@ -57,7 +60,7 @@ const deviceRelease = fn(function* deviceRelease(mn: MmuNotifier, _mm: MmStruct)
   yield* spinLock(device.lock);
   // For ever: nothing is mapped any more.
   device.active += 1;
-  device.page = null;
+  yield* setDeviceEntry(device.translations, 0, null);
   yield* spinUnlock(device.lock);
 });
 
@@ -68,7 +71,9 @@ const deviceInvalidateRangeStart = fn(function* deviceInvalidateRangeStart(
   const device = deviceOf(mn);
   yield* spinLock(device.lock);
   device.active += 1;
-  if (device.address >= range.start && device.address < range.end) device.page = null;
+  if (device.address >= range.start && device.address < range.end) {
+    yield* setDeviceEntry(device.translations, 0, null);
+  }
   yield* spinUnlock(device.lock);
   return 0;
 });
@@ -99,7 +104,9 @@ const deviceInvalidatePage = fn(function* deviceInvalidatePage(
 ) {
   const device = deviceOf(mn);
   yield* spinLock(device.lock);
-  if (device.address >= start && device.address < end) device.page = null;
+  if (device.address >= start && device.address < end) {
+    yield* setDeviceEntry(device.translations, 0, null);
+  }
   device.sequence += 1;
   yield* spinUnlock(device.lock);
 });
@@ -133,6 +140,27 @@ export const devicePageSlowOps: MmuNotifierOps = {
 };
 
 /**
+ * Lets the device follow the page at `address` of the mm: 0, or what mmu_notifier_register returned. The caller keeps
+ * mm_users above zero. May sleep. Pairs with mmu_notifier_unregister.
+ */
+export const deviceRegister = fn(function* deviceRegister(
+  device: Device,
+  mm: MmStruct,
+  address: number,
+  ops: MmuNotifierOps = deviceOps,
+) {
+  device.mn.ops = ops;
+  device.address = address;
+  const error = yield* mmuNotifierRegister(device.mn, mm);
+  // Who hears of each page when its entry is gone already is late by that much.
+  if (error === 0 && ops.invalidateRange === undefined) {
+    const cpuPage = address / PAGE_SIZE;
+    declareCoherence(device.translations, { first: 0, end: 1, cpuPage, mm, by: 'start' });
+  }
+  return error;
+});
+
+/**
  * A fault of the device, which wants to write, or only to read: whether it has a translation now. The caller keeps
  * mm_users above zero. May sleep.
  */
@@ -152,26 +180,20 @@ export const deviceFault = fn(function* deviceFault(
   const page = pages[0]!;
   yield* spinLock(device.lock);
   const isGood = device.active === 0 && device.sequence === sequence;
-  if (isGood) device.page = page;
+  const entry = { pfn: pageToPfn(page), isWritable: isWrite };
+  if (isGood) yield* setDeviceEntry(device.translations, 0, entry);
   yield* spinUnlock(device.lock);
   yield* putUserPage(page);
   return isGood;
 });
 
-/** The device writes a byte: whether it has a translation. Never sleeps. */
-export const deviceStore = fn(function* deviceStore(device: Device, byte: number) {
-  yield* spinLock(device.lock);
-  const { page } = device;
-  if (page !== null) yield* storeByte(page.contents, 0, byte);
-  yield* spinUnlock(device.lock);
-  return page !== null;
+/** The device writes a byte: whether it has a translation that lets it. Never sleeps. */
+export const deviceWrite = fn(function* deviceWrite(device: Device, byte: number) {
+  return (yield* deviceStore(device.translations, 0, byte)) >= 0;
 });
 
 /** The device reads a byte: what it reads, or -1 without a translation. Never sleeps. */
-export const deviceLoad = fn(function* deviceLoad(device: Device) {
-  yield* spinLock(device.lock);
-  const { page } = device;
-  const byte = page === null ? -1 : yield* loadByte(page.contents, 0);
-  yield* spinUnlock(device.lock);
-  return byte;
+export const deviceRead = fn(function* deviceRead(device: Device) {
+  const byte = yield* deviceLoad(device.translations, 0);
+  return byte < 0 ? -1 : byte;
 });
