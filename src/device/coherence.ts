@@ -1,11 +1,14 @@
 /**
- * I8a and I8b of a device: which page an access reaches, and whether the CPU's page tables still say so.
+ * I8a, I8b and I6 of a device: which page an access reaches, and whether the CPU's page tables still say so.
  *
  * A driver declares how it keeps which part of a device's address space coherent with which mm:
  *
  *   'start'       nothing that was translated before invalidate_range_start is used until the end; so an access
  *                 must find what the page table says, with the right to write that it needs
  *   'pinned'      the pages are referenced and the device keeps them, whatever the CPU maps: only I8a
+ *
+ * What an access reaches of an mm that has ended, and of which exit has unmapped the page, breaks I6: the release that
+ * exit calls first was to stop it, and then nobody is told anything.
  *
  * The declaration changes nothing that the device does. Where it says 'start', an access depends on the page-table
  * entry that it is held against, so that no order of the two is left out.
@@ -104,12 +107,19 @@ export function judgeAccess(
   const isSame = ptePresent(pte) && ptePfn(pte) === entry.pfn;
   if (isSame && (!isWrite || pteWrite(pte))) return;
   const verb = isWrite ? 'writes to' : 'reads';
+  if (item.mm.mmUsers.value === 0) {
+    broken(
+      'I6',
+      `the device ${verb} frame ${entry.pfn} for 0x${address.toString(16)} of an mm that has ended: release did not stop it`,
+    );
+    return;
+  }
   broken(
     'I8b',
     `the device ${verb} frame ${entry.pfn} for 0x${address.toString(16)}, where the CPU has: ${pteText(pte)}`,
   );
 }
 
-function broken(invariant: 'I8a' | 'I8b', message: string): void {
+function broken(invariant: 'I6' | 'I8a' | 'I8b', message: string): void {
   reportBroken(running, invariant, { object: 'page', message, place: running.place() });
 }
