@@ -118,9 +118,9 @@ export interface LogOptions {
   readonly resolvePlace: ((raw: string) => string | null) | null;
 }
 
-/** `mutex_lock(&a)` → `mutex_lock`; `syscall munmap(…)` → `munmap`. */
+/** `mutex_lock(&a)` → `mutex_lock`; `syscall munmap(…)` → `munmap`; English as it is. */
 export function nameOfOperation(description: string): string {
-  const match = /^(?:syscall )?([\w.]+)/.exec(description);
+  const match = /^(?:syscall )?([\w.]+)(?=\(|$)/.exec(description);
   return match === null ? description : (match[1] as string);
 }
 

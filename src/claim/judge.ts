@@ -3,6 +3,7 @@
  * searches each variant of those.
  */
 import { assert } from '../base/assert.ts';
+import { UsageError } from '../base/usage-error.ts';
 import type { AnyScenario } from '../check/scenario.ts';
 import type { EventSort } from './event-log.ts';
 import { scoreOf, type ClaimStep, type Reading } from './meaning.ts';
@@ -132,8 +133,8 @@ class Judge {
             hasAccesses: true,
             resolvePlace: hasPlaces ? (resolvePlace ?? ((raw) => raw)) : null,
           });
-          subject.survey();
           this.surveyed.set(key, subject);
+          if (!surveys(subject, this.options.scenarios === scenarios)) continue;
           for (const sort of subject.table.sorts) this.names.add(sort.name);
         }
         subjects.push(subject);
@@ -236,6 +237,17 @@ class Judge {
           )
         : null;
     return { subject, verdict, result, shown: result.shown, obstacle, readings };
+  }
+}
+
+/** Surveys; false if it cannot be run, which is an error only where it was asked for. */
+function surveys(subject: Subject, isWanted: boolean): boolean {
+  try {
+    subject.survey();
+    return true;
+  } catch (error) {
+    if (isWanted || !(error instanceof UsageError)) throw error;
+    return false;
   }
 }
 

@@ -194,8 +194,13 @@ function argsScore(args: string | null, text: string): number {
   if (given.join(',') === known.join(',')) return 0;
   const [first = ''] = given;
   const best = Math.min(...known.map((one) => pathScore(first, one)));
-  return best < NONE ? best + 0.2 : ARGS_DIFFER;
+  if (best === NONE) return ARGS_DIFFER;
+  // Variables may be called otherwise; a number or a constant is what it is.
+  const isOther = given.some((one, at) => at > 0 && LITERAL.test(one) && one !== known[at]);
+  return best + (isOther ? 1.2 : 0.2);
 }
+
+const LITERAL = /^(?:-?\d\w*|[A-Z][A-Z\d_]+|true|false)$/;
 
 /** What stands in the brackets of an operation, as paths. */
 function argumentsOf(text: string): string[] {
@@ -226,7 +231,10 @@ function pathScore(wanted: string, path: string): number {
   if (same === a.length && same === b.length) return 0;
   if (same > 1) return 0.5;
   if (same === 1) return 1;
-  return a.length === 1 && b.includes(a[0] as string) ? 1.5 : NONE;
+  // `mn->hlist` is touched where `mn.hlist.next` is.
+  const isPart = b.includes(a.at(-1) as string);
+  if (!isPart) return NONE;
+  return a.length === 1 ? 1.5 : 2;
 }
 
 function fieldsOf(path: string): string[] {
@@ -274,7 +282,7 @@ export class Meaning {
   }
 
   private readingAt(sort: EventSort, score: number): number {
-    const text = textOf(sort);
+    const text = textOf(sort, this.step.mention);
     const known = this.readings.findIndex((reading) => reading.text === text);
     if (known >= 0) return known;
     this.readings.push({ text, score });
@@ -282,9 +290,20 @@ export class Meaning {
   }
 }
 
-/** How a reading is called: returns that differ in their value are one reading. */
-function textOf({ kind, name, text }: EventSort): string {
+/**
+ * How a reading is called. Returns that differ in their value are one reading, and so are accesses of
+ * parts of what is named.
+ */
+function textOf(
+  { kind, name, text }: EventSort,
+  { kind: asked, name: wanted, verb }: Mention,
+): string {
   if (kind === 'return') return `${name}() returns`;
   if (kind === 'enter') return `${name}() is called`;
-  return text;
+  if (kind !== 'access' || asked !== 'path') return text;
+  const field = fieldsOf(wanted).at(-1);
+  const fields = name.split('.');
+  const end = fields.map((one) => LATER_FIELDS[one] ?? one).lastIndexOf(field as string);
+  const path = end < 0 ? name : fields.slice(0, end + 1).join('.');
+  return `${verb ?? 'use'} ${path}`;
 }

@@ -164,7 +164,7 @@ function whyBefore(rerun: Rerun, event: Chosen, later: Chosen): Reason[] {
     const [one, other] = [event.at, later.at].map(
       (at) => log.table.sorts[ids[at] as number]?.text ?? '',
     );
-    const text = `${task.name} does ${one} before ${other}`;
+    const text = `program order: task '${task.name}' does ${one} before ${other}`;
     return [{ kind: 'program-order', object: null, holder: task.name, text }];
   }
   const from = stepAtOrAfter(log, event) as number;
@@ -230,7 +230,7 @@ function linkText(rerun: Rerun, from: number, to: number, isAfter: boolean): Rea
         kind: 'grace-period',
         object: path,
         holder: one,
-        text: `${b} (${other}) waits for the read section of ${path} that ${one} has been in since ${since}, up to ${a}`,
+        text: `task '${other}': ${b} waits for the read section of ${path} that '${one}' is in from ${since} to ${a}`,
       };
     }
     if (path !== null) {
@@ -239,15 +239,18 @@ function linkText(rerun: Rerun, from: number, to: number, isAfter: boolean): Rea
         kind: 'lock',
         object: path,
         holder: one,
-        text: `${one} holds ${path} from ${since} to ${a}, and ${b} (${other}) has to wait for it`,
+        text: `task '${one}' holds ${path} from ${since} to ${a}, and ${b} of '${other}' has to wait for it`,
       };
     }
     if (isStart(rerun, from, to)) {
-      const text = `${other} is started by ${a} (${one})`;
+      const text = `task '${other}' is started by ${a} of '${one}'`;
       return { kind: 'start', object: null, holder: one, text };
     }
+    if (COUNTER.test(nameOfOperation(a)) && COUNTER.test(nameOfOperation(b))) {
+      return conflictText({ one, other, a, b }, objectOf(b));
+    }
     const kind = isOfGracePeriod ? 'grace-period' : 'wait';
-    const text = `${b} (${other}) has to wait for ${a} (${one})`;
+    const text = `${b} of task '${other}' has to wait for ${a} of '${one}'`;
     return { kind, object: objectOf(a), holder: one, text };
   }
   return conflictText({ one, other, a, b }, objectOf(b) ?? objectOf(a));
@@ -269,10 +272,10 @@ function conflictText({ one, other, a, b }: Pair, object: string | null): Reason
       kind: 'reference',
       object,
       holder: one,
-      text: `${one} has a reference of ${object} until ${a}: only the last ${b} (${other}) leads there`,
+      text: `task '${one}' has a reference, counted by ${object}, until ${a}; what comes after ${b} of '${other}' is left to the last`,
     };
   }
-  const text = `${b} (${other}) turns out as it does only after ${a} (${one})`;
+  const text = `${b} of task '${other}' turns out as it does only after ${a} of '${one}'`;
   return { kind: 'value', object, holder: one, text };
 }
 
@@ -308,13 +311,13 @@ function courseOf(
   label: string | null,
 ): Reason {
   if (witness === null) {
-    return { kind: 'never', object: null, holder: null, text: 'no execution does it' };
+    return { kind: 'never', object: null, holder: null, text: 'no execution comes to that' };
   }
   const column = [...failure.bound].find(
     ([, task]) => rerun.kernel.tasks[task]?.name === witness.task,
   );
   if (column !== undefined && column[0] !== label) {
-    const text = `only ${witness.task} does that, which is ${column[0]} here`;
+    const text = `only task '${witness.task}' does that, which is ${column[0]} here`;
     return { kind: 'course', object: null, holder: witness.task, text };
   }
   const there = new Rerun(subject, witness.schedule);
@@ -322,7 +325,7 @@ function courseOf(
   const other = there.log.tasks.find(({ task }) => task.name === witness.task);
   const { task: name } = witness;
   if (here === undefined || other === undefined) {
-    const text = `${name} is not started then`;
+    const text = `task '${name}' is not started then`;
     return { kind: 'course', object: null, holder: name, text };
   }
   const mine = deedsOf(rerun, here.task.index);
@@ -331,7 +334,7 @@ function courseOf(
     const wanted = theirs[at];
     if (wanted === undefined) break;
     if (deed.text !== wanted.text) {
-      const text = `${name} does ${deed.text} where it would have to do ${wanted.text}`;
+      const text = `task '${name}' does ${deed.text} where it would have to do ${wanted.text}`;
       return {
         kind: 'course',
         object: null,
@@ -345,7 +348,7 @@ function courseOf(
         object: objectOf(deed.text),
         holder: name,
         text:
-          `${name} does it only where ${deed.text} gives ${wanted.result ?? 'nothing'}; here it gives ` +
+          `task '${name}' does it only where ${deed.text} gives ${wanted.result ?? 'nothing'}; here it gives ` +
           `${deed.result ?? 'nothing'}${cause(rerun, deed, failure)}`,
       };
     }
@@ -373,8 +376,8 @@ function blockedText(rerun: Rerun, { task }: TaskEvents): Reason {
   const { name, pending } = task;
   if (pending === null) {
     const text = task.isOopsed
-      ? `${name} was ended by an oops before`
-      : `${name} has ended before it comes to that`;
+      ? `task '${name}' was ended by an oops before`
+      : `task '${name}' has ended before it comes to that`;
     return { kind: 'course', object: null, holder: name, text };
   }
   const before = setRunning(rerun.kernel);
@@ -382,7 +385,7 @@ function blockedText(rerun: Rerun, { task }: TaskEvents): Reason {
     const what = pending.describe(task);
     const holders = pending.blockers(task).map((one) => one.name);
     const who = holders.length === 0 ? '' : `, which ${holders.join(' and ')} keeps from happening`;
-    const text = `${name} waits for ever at ${what}${who}`;
+    const text = `task '${name}' waits for ever at ${what}${who}`;
     return { kind: 'blocked', object: objectOf(what), holder: holders[0] ?? null, text };
   } finally {
     setRunning(before);

@@ -172,6 +172,12 @@ class Table {
       return true;
     }
     if (RULE.test(given) || COMMENT.test(given)) return true;
+    const outcry = /^\s*\*\*\*\s*(.+?)\s*\*\*\*\s*$/.exec(given);
+    if (outcry !== null) {
+      this.row += 1;
+      this.cells.push({ line: number, row: this.row, label: null, text: outcry[1] as string });
+      return true;
+    }
     const first = this.columns[0] as Column;
     // Numbers of steps stand to the left of the columns.
     const text = given.replace(/^ *\d{1,4}[.)]? (?= )/, (found) =>
@@ -238,6 +244,8 @@ const NUMBER = /^\s*(?:\(?\d{1,3}[.):]\)?|step\s+\d{1,3}[.:)]?|[-*•])\s+/i;
 const SPEAKER =
   /^\s*(?:(?:on|in|then|and|meanwhile|,)[\s,]+)*\[?((?:cpu|core|thread|task)\s?[#-]?\s?(?:\d{1,2}|[A-Z])|[TP]\d{1,2})\b(?:\s*\([\w :-]*\))?\]?(?:[:,>]|\s+-+>?|(?='s\s)|(?=\s)|$)\s*/i;
 const NAMED_SPEAKER = /^\s*\[?([A-Za-z][\w -]{0,30}?)\]?:\s+(?=\S)/;
+/** Somewhere in a sentence. */
+const MENTIONED_SPEAKER = /\b((?:cpu|core|thread|task)\s?#?\d{1,2}|T\d{1,2})\b/i;
 const NO_SPEAKER =
   /^(?:bug|warning|warn|info|note|error|then|so|result|step|panic|oops|fixes|cc)$/i;
 
@@ -272,7 +280,10 @@ function formatOf(cells: readonly ClaimCell[], told: ReadonlySet<Line>): ClaimFo
 function cellOf({ number, text }: Line, row: number): ClaimCell {
   const bare = text.replace(NUMBER, '');
   const speaker = speakerOf(bare);
-  if (speaker === null) return { line: number, row, label: null, text: bare.trim() };
+  if (speaker === null) {
+    const label = MENTIONED_SPEAKER.exec(bare)?.[1] ?? null;
+    return { line: number, row, label, text: bare.trim() };
+  }
   return { line: number, row, label: speaker.label, text: speaker.rest };
 }
 

@@ -140,7 +140,7 @@ class Scanner {
   private chain(chain: string | null): void {
     if (chain === null) {
       // Commas and full stops end what a verb is about.
-      if (/[.;]/.test(this.text[this.at] as string)) this.role = 'at';
+      if (/[.,:;]/.test(this.text[this.at] as string)) this.role = 'at';
       this.at += 1;
       return;
     }
