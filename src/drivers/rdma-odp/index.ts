@@ -1,0 +1,80 @@
+/** RDMA on-demand paging by version: what a scenario can load, and how a program and the remote side use it. */
+import type { ModuleType } from '../../kernel/module.ts';
+import type { UmemVersion } from './ib-priv.ts';
+import { mlx5Module } from './mlx5-main.ts';
+import type { Mlx5Version } from './mlx5-priv.ts';
+import { umemV53, umemV53Unannotated, umemV53Unlocking } from './umem-odp-before-series.ts';
+import {
+  umemFixed,
+  umemSeries,
+  umemSeriesNoRecheck,
+  umemSeriesShortGrace,
+  umemSeriesUnannotated,
+  umemV54,
+  umemV54ListsLast,
+} from './umem-odp-series.ts';
+import { uverbsModule } from './uverbs.ts';
+
+export {
+  IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH,
+  IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_WRITE,
+  IB_UVERBS_ADVISE_MR_FLAG_FLUSH,
+  ibUverbs,
+} from './ib-priv.ts';
+export { mlx5Ib } from './mlx5-priv.ts';
+export {
+  IB_ACCESS_LOCAL_WRITE,
+  IB_ACCESS_ON_DEMAND,
+  IB_ACCESS_REMOTE_ATOMIC,
+  IB_ACCESS_REMOTE_READ,
+  IB_ACCESS_REMOTE_WRITE,
+  MLX5_IMR_MTT_SIZE,
+  plugNic,
+  rdmaCompareSwap,
+  rdmaFetchAdd,
+  rdmaRead,
+  rdmaWrite,
+  sendReceive,
+  type Nic,
+} from './nic.ts';
+export { ADVISE_MR, DEREG_MR, GET_CONTEXT, REG_MR, UVERBS_DEVICE } from './uverbs.ts';
+
+/** The two modules of one version, in the order in which they are loaded. */
+export type RdmaVersion = readonly [ModuleType, ModuleType];
+
+function version(umem: UmemVersion, synchronizes: boolean, mlx5: Mlx5Version): RdmaVersion {
+  return [uverbsModule(umem, synchronizes), mlx5Module(mlx5)];
+}
+
+const OLD: Mlx5Version = {
+  locksDeath: false,
+  locksParent: false,
+  skipsUnmapped: false,
+  wakesLocked: true,
+};
+/** v5.4: 9dc775e7f550, and the parent's table under its lock. */
+const NEWER: Mlx5Version = { ...OLD, locksDeath: true, locksParent: true };
+/** v5.5: an invalidation without mapped pages does not look at the region. */
+const NEWEST: Mlx5Version = { ...NEWER, skipsUnmapped: true };
+
+/** v5.3. */
+export const rdmaV53 = version(umemV53, false, OLD);
+/** v5.3 with 7608bf40cf24 (B-10). */
+export const rdmaV53Unlocking = version(umemV53Unlocking, false, OLD);
+/** As patches 6 and 7 make it. */
+export const rdmaSeries = version(umemSeries, true, OLD);
+/** The same, where a grace period may be as short as it likes (ODP-1). */
+export const rdmaSeriesShortGrace = version(umemSeriesShortGrace, true, OLD);
+/** The same, where the wake-up of a parent that is being destroyed may come too late (ODP-2). */
+export const rdmaSeriesLateWake = version(umemSeries, true, { ...OLD, wakesLocked: false });
+/** The same without the second look at `users` (B-47). */
+export const rdmaSeriesNoRecheck = version(umemSeriesNoRecheck, true, OLD);
+/** v5.4. */
+export const rdmaV54 = version(umemV54, true, NEWER);
+/** v5.4 where a region leaves the tree before its lists are freed (A-18). */
+export const rdmaV54ListsLast = version(umemV54ListsLast, true, NEWER);
+/** v5.4 with that, with a4e63bce1414 (B-13) and with v5.5's order in creation (B-14). */
+export const rdmaFixed = version(umemFixed, true, NEWEST);
+/** v5.3 and the series as lockdep sees them (A-5). */
+export const rdmaV53Unannotated = version(umemV53Unannotated, false, OLD);
+export const rdmaSeriesUnannotated = version(umemSeriesUnannotated, true, OLD);

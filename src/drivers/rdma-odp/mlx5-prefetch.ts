@@ -1,0 +1,123 @@
+/**
+ * ibv_advise_mr: pages are made available to the adapter before it asks for them, at once or by a work.
+ *
+ * A prefetch is best effort: one that races with a notifier gives up. A queued one counts on each region that it is
+ * about, and a region that is destroyed waits for those.
+ * Simplified: errors are those of the manual page; v5.3 and v5.4 say -EINVAL for some of them.
+ */
+import { EAGAIN, EFAULT, EINVAL, ENOENT, ENOMEM } from '../../base/errno.ts';
+import { atomicDec, atomicInc } from '../../kernel/atomic.ts';
+import { smpLoadAcquire } from '../../kernel/field.ts';
+import { GFP_KERNEL } from '../../kernel/gfp.ts';
+import type { Body } from '../../kernel/operation.ts';
+import { kfree, kzalloc } from '../../kernel/slab.ts';
+import { srcuReadLock, srcuReadUnlock } from '../../kernel/srcu.ts';
+import { containerOf } from '../../kernel/struct.ts';
+import { initWork, queueWork, type WorkStruct } from '../../kernel/workqueue.ts';
+import { xaLoad } from '../../kernel/xarray.ts';
+import {
+  IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH,
+  IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_WRITE,
+  IB_UVERBS_ADVISE_MR_FLAG_FLUSH,
+  type AdviseMrArgs,
+  type IbPd,
+  type IbSge,
+  type IbUcontext,
+} from './ib-priv.ts';
+import { globals, mlx5Ib, PrefetchMrWork } from './mlx5-priv.ts';
+import {
+  MLX5_PF_FLAGS_DOWNGRADE,
+  MLX5_PF_FLAGS_PREFETCH,
+  pagefaultSingleDataSegment,
+} from './mlx5-odp.ts';
+
+const { fn } = mlx5Ib;
+
+/** Prefetches the ranges, until one fails: 0 or -errno. May sleep. */
+const mlx5IbPrefetchSgList = fn(function* mlx5IbPrefetchSgList(
+  pd: IbPd,
+  flags: number,
+  sgList: readonly IbSge[],
+) {
+  const section = yield* srcuReadLock(globals().mrSrcu);
+  let error = 0;
+  for (const { address, length, lkey } of sgList) {
+    const range = { ioVirt: address, bcnt: length, flags };
+    const result: number = yield* pagefaultSingleDataSegment(lkey, range, pd);
+    if (result >= 0) continue;
+    error = result;
+    break;
+  }
+  yield* srcuReadUnlock(globals().mrSrcu, section);
+  return error;
+});
+
+/** Counts a queued prefetch on each region, or, if one of them cannot be used, on none: 0 or -errno. */
+const numPendingPrefetchInc = fn(function* numPendingPrefetchInc(
+  pd: IbPd,
+  sgList: readonly IbSge[],
+): Body<number> {
+  const section = yield* srcuReadLock(globals().mrSrcu);
+  let error = 0;
+  let counted = 0;
+  for (const { lkey } of sgList) {
+    const mr = yield* xaLoad(globals().mkeyTable, lkey);
+    if (mr === null) error = -ENOENT;
+    else if (!(yield* smpLoadAcquire(mr, 'live'))) error = -EFAULT;
+    else if (mr.ibmr.pd !== pd || !mr.umem!.isOdp) error = -EINVAL;
+    else yield* atomicInc(mr.numPendingPrefetch);
+    if (error !== 0) break;
+    counted += 1;
+  }
+  if (error !== 0) yield* numPendingPrefetchDec(sgList.slice(0, counted));
+  yield* srcuReadUnlock(globals().mrSrcu, section);
+  return error;
+});
+
+/** Takes the count back. The regions are still there: whoever destroys one waits for it. */
+const numPendingPrefetchDec = fn(function* numPendingPrefetchDec(sgList: readonly IbSge[]) {
+  for (const { lkey } of sgList) {
+    const mr = yield* xaLoad(globals().mkeyTable, lkey);
+    if (mr !== null) yield* atomicDec(mr.numPendingPrefetch);
+  }
+});
+
+const mlx5IbPrefetchMrWork = fn(function* mlx5IbPrefetchMrWork(work: WorkStruct) {
+  const w = containerOf(work, PrefetchMrWork, 'work');
+  // The program does not hear of it.
+  yield* mlx5IbPrefetchSgList(w.pd!, w.pfFlags, w.sgList!);
+  yield* numPendingPrefetchDec(w.sgList!);
+  yield* kfree(w);
+});
+
+/**
+ * Prefetches, or queues a prefetch: 0; -EINVAL, -EOPNOTSUPP for other advice; with FLUSH also -EFAULT outside the region
+ * or the address space, -EPERM to write to what may only be read, -ENOENT for an unknown key. May sleep.
+ */
+export const mlx5IbAdviseMr = fn(function* mlx5IbAdviseMr(
+  context: IbUcontext,
+  { advice, flags, sgList }: AdviseMrArgs,
+) {
+  const isWrite = advice === IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_WRITE;
+  if (!isWrite && advice !== IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH) return -EINVAL;
+  if ((flags & ~IB_UVERBS_ADVISE_MR_FLAG_FLUSH) !== 0 || sgList.length === 0) return -EINVAL;
+  const pfFlags = MLX5_PF_FLAGS_PREFETCH | (isWrite ? 0 : MLX5_PF_FLAGS_DOWNGRADE);
+  if ((flags & IB_UVERBS_ADVISE_MR_FLAG_FLUSH) !== 0) {
+    const error = yield* mlx5IbPrefetchSgList(context.pd, pfFlags, sgList);
+    // Raced with a notifier: the adapter will fault when it comes to it.
+    return error === -EAGAIN ? 0 : error;
+  }
+  const work = yield* kzalloc(PrefetchMrWork, GFP_KERNEL);
+  if (work === null) return -ENOMEM;
+  const error = yield* numPendingPrefetchInc(context.pd, sgList);
+  if (error !== 0) {
+    yield* kfree(work);
+    return error;
+  }
+  work.pd = context.pd;
+  work.pfFlags = pfFlags;
+  work.sgList = sgList;
+  initWork(work.work, mlx5IbPrefetchMrWork);
+  yield* queueWork(globals().systemUnboundWq!, work.work);
+  return 0;
+});

@@ -1,0 +1,96 @@
+/**
+ * mlx5_ib, the driver of the adapter, as far as memory regions go: structures and globals.
+ *
+ * Who keeps a region: it is in `mkey_table` until it is destroyed, and whoever finds it there is in a read section of
+ * `mr_srcu`. `live` says whether faults may use it; destroying clears it and then waits for that SRCU domain, which is
+ * the driver's own and not the notifiers'.
+ * Left out: the cache of memory keys, memory windows, indirect keys of programs, device memory.
+ */
+import { atomic } from '../../kernel/atomic.ts';
+import { moduleText } from '../../kernel/module.ts';
+import { srcuStruct } from '../../kernel/srcu.ts';
+import {
+  containerOf,
+  embed,
+  field,
+  ptr,
+  struct,
+  type InstanceOf,
+  type StructObject,
+} from '../../kernel/struct.ts';
+import { waitQueueHead } from '../../kernel/wait.ts';
+import { workStruct, type Workqueue } from '../../kernel/workqueue.ts';
+import { xarray } from '../../kernel/xarray.ts';
+import { IbDevice, IbMr, UmemOdp, type IbPd, type IbSge, type IbUmem } from './ib-priv.ts';
+import type { Mkey, Nic } from './nic.ts';
+
+export const mlx5Ib = moduleText('mlx5_ib');
+
+export const Mlx5IbMr = struct('mlx5_ib_mr', {
+  ibmr: embed(IbMr),
+  mkey: ptr<Mkey>(),
+  umem: ptr<IbUmem>(),
+  /** Whether faults may use it. Published by smp_store_release. */
+  live: field(false),
+  /** A child's implicit region; NULL once the child is being destroyed. */
+  parent: ptr<StructObject>(),
+  /** Of an implicit region: children whose destruction is under way. */
+  numLeafFree: atomic(0),
+  qLeafFree: waitQueueHead(),
+  /** Prefetches that are queued. */
+  numPendingPrefetch: atomic(0),
+});
+export type Mlx5IbMr = InstanceOf<typeof Mlx5IbMr>;
+
+/** One page fault, from its event to its answer. */
+export const Mlx5IbPfault = struct('mlx5_pagefault', {
+  work: workStruct(),
+  fault: ptr<object>(),
+  key: 0,
+  address: 0,
+});
+export type Mlx5IbPfault = InstanceOf<typeof Mlx5IbPfault>;
+
+/** A prefetch that the program does not wait for. */
+export const PrefetchMrWork = struct('prefetch_mr_work', {
+  work: workStruct(),
+  pd: ptr<IbPd>(),
+  pfFlags: 0,
+  sgList: ptr<readonly IbSge[]>(),
+});
+export type PrefetchMrWork = InstanceOf<typeof PrefetchMrWork>;
+
+/** Where versions of the driver differ. */
+export interface Mlx5Version {
+  /** 9dc775e7f550: invalidation decides under umem_mutex whether a child dies (B-11). */
+  readonly locksDeath: boolean;
+  /** Whoever rewrites the parent's table holds the parent's umem_mutex (B-12). */
+  readonly locksParent: boolean;
+  /** v5.5: without a mapped page there is nothing to invalidate, and the region is not looked at (B-14). */
+  readonly skipsUnmapped: boolean;
+  /** A worker that ends a child wakes the parent's destroyer under a lock that this one takes, too (ODP-2). */
+  readonly wakesLocked: boolean;
+}
+
+export const globals = mlx5Ib.data({
+  ibDev: embed(IbDevice),
+  nic: ptr<Nic>(),
+  version: ptr<Mlx5Version>(),
+  /** By key. */
+  mkeyTable: xarray<Mlx5IbMr>(),
+  mrSrcu: srcuStruct(),
+  /** Page faults. */
+  pageFaultWq: ptr<Workqueue>(),
+  /** Prefetches. */
+  systemUnboundWq: ptr<Workqueue>(),
+});
+
+/** The region that a program knows as `ibmr`. */
+export function toMmr(ibmr: IbMr): Mlx5IbMr {
+  return containerOf(ibmr, Mlx5IbMr, 'ibmr');
+}
+
+/** The region's memory, of a region that is paged on demand. */
+export function toIbUmemOdp(umem: IbUmem): UmemOdp {
+  return containerOf(umem, UmemOdp, 'umem');
+}
