@@ -19,6 +19,7 @@ export const ENOTTY = 25;
 export const EFBIG = 27;
 export const ENOSPC = 28;
 export const EDEADLK = 35;
+export const EBADRQC = 56;
 export const ETIME = 62;
 export const EOVERFLOW = 75;
 export const EOPNOTSUPP = 95;
@@ -46,6 +47,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [EFBIG]: 'EFBIG',
   [ENOSPC]: 'ENOSPC',
   [EDEADLK]: 'EDEADLK',
+  [EBADRQC]: 'EBADRQC',
   [ETIME]: 'ETIME',
   [EOVERFLOW]: 'EOVERFLOW',
   [EOPNOTSUPP]: 'EOPNOTSUPP',
