@@ -32,7 +32,7 @@ export interface VmOperations {
 export const VmArea = struct('vm_area_struct', {
   vmStart: 0,
   vmEnd: 0,
-  /** VM_* of vm-flags.ts. */
+  /** VM_* of vm-flags.ts. Changed under mmap_sem held for write; walks of the reverse map read it without. */
   vmFlags: 0,
   /** Pages: offset in the file; of private anonymous memory the page number at which it began. */
   vmPgoff: 0,

@@ -9,6 +9,7 @@
 import { EACCES, EAGAIN, EFAULT, EINTR, EINVAL, ENODEV, ENOMEM } from '../base/errno.ts';
 import * as mman from '../base/mman.ts';
 import { fn } from '../kernel/call.ts';
+import { writeOnce } from '../kernel/field.ts';
 import { fput, getFile } from '../kernel/open-file.ts';
 import { downRead, downReadKillable, downWriteKillable, upRead, upWrite } from '../kernel/rwsem.ts';
 import { PAGE_SIZE, type MmStruct } from '../mm-types/mm-struct.ts';
@@ -67,7 +68,7 @@ const madviseUpdateVma = fn(function* madviseUpdateVma(vma: VmArea, part: Part) 
   const flags = (before & ~clear) | set;
   if (flags === before) return vma;
   const changed = yield* vmaModifyFlags(vma, start, end, flags);
-  if (typeof changed !== 'number') changed.vmFlags = flags;
+  if (typeof changed !== 'number') yield* writeOnce(changed, 'vmFlags', flags);
   return changed;
 });
 

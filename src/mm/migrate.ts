@@ -12,7 +12,7 @@
 import { atomicRead } from '../kernel/atomic.ts';
 import { peek } from '../kernel/await.ts';
 import { fn } from '../kernel/call.ts';
-import { dataRaceWrite } from '../kernel/field.ts';
+import { dataRace, dataRaceWrite } from '../kernel/field.ts';
 import { GFP_KERNEL } from '../kernel/gfp.ts';
 import { access, COMMUTE, made, Operation, WRITE, type Access } from '../kernel/operation.ts';
 import { running } from '../kernel/running.ts';
@@ -61,11 +61,11 @@ interface Move {
 }
 
 /** The entry of the new page where a migration entry is. */
-function restoredPte(pte: Pte, page: Page, vma: VmArea, isDirty: boolean): Pte {
-  const isWritable = (pte & PTE_MIGRATION_WRITE) !== 0 && (vma.vmFlags & VM_WRITE) !== 0;
+function restoredPte(pte: Pte, page: Page, vmFlags: number, isDirty: boolean): Pte {
+  const isWritable = (pte & PTE_MIGRATION_WRITE) !== 0 && (vmFlags & VM_WRITE) !== 0;
   const write = isWritable ? PTE_WRITE : 0;
   const dirty = isDirty && isWritable ? PTE_DIRTY : 0;
-  return mkPte(pageToPfn(page), vmPageProt(vma.vmFlags) | write | dirty | (pte & PTE_SOFT_DIRTY));
+  return mkPte(pageToPfn(page), vmPageProt(vmFlags) | write | dirty | (pte & PTE_SOFT_DIRTY));
 }
 
 const removeMigrationPte = fn(function* removeMigrationPte(
@@ -87,7 +87,9 @@ const removeMigrationPte = fn(function* removeMigrationPte(
   yield* pageAddRmap(to);
   if ((pte & PTE_EXCLUSIVE) !== 0) yield* dataRaceWrite(to, 'isAnonExclusive', true);
   const isDirty = yield* testPageFlag(to, PG_DIRTY);
-  yield* setPteAt(at.table, index, restoredPte(pte, to, vma, isDirty));
+  // Changed under mmap_sem, which is not held here: whoever changes it comes to the entries afterwards.
+  const vmFlags = yield* dataRace(vma, 'vmFlags');
+  yield* setPteAt(at.table, index, restoredPte(pte, to, vmFlags, isDirty));
   yield* spinUnlock(at.table.ptl);
   return true;
 });

@@ -6,6 +6,7 @@
  */
 import { EAGAIN, EFAULT, EINTR, EINVAL, ENOMEM } from '../base/errno.ts';
 import { fn } from '../kernel/call.ts';
+import { writeOnce } from '../kernel/field.ts';
 import { downWriteKillable, upWrite } from '../kernel/rwsem.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
 import { VM_LOCKED, VM_SPECIAL } from '../mm-types/vm-flags.ts';
@@ -35,7 +36,7 @@ const applyVmaLockFlags = fn(function* applyVmaLockFlags(
         flags,
       );
       if (typeof changed === 'number') return changed;
-      changed.vmFlags = flags;
+      yield* writeOnce(changed, 'vmFlags', flags);
       vma = changed;
     }
     at = vma.vmEnd;

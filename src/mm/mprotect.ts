@@ -8,6 +8,7 @@
 import { EACCES, EINTR, EINVAL, ENOMEM } from '../base/errno.ts';
 import { PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_WRITE } from '../base/mman.ts';
 import { fn } from '../kernel/call.ts';
+import { writeOnce } from '../kernel/field.ts';
 import { downWriteKillable, upWrite } from '../kernel/rwsem.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
 import {
@@ -57,7 +58,7 @@ const mprotectFixup = fn(function* mprotectFixup(
   const flags = accounted(vma, wanted);
   const changed = yield* vmaModifyFlags(vma, start, end, flags);
   if (typeof changed === 'number') return changed;
-  changed.vmFlags = flags;
+  yield* writeOnce(changed, 'vmFlags', flags);
   yield* changeProtection(tlb, changed, start, end);
   const wasReadOnlyLocked = (before & (VM_WRITE | VM_SHARED | VM_LOCKED)) === VM_LOCKED;
   // Locked memory must not fault: what would be copied at the first write is copied now.

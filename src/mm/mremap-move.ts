@@ -7,6 +7,7 @@
 import { ENOMEM } from '../base/errno.ts';
 import { MREMAP_DONTUNMAP } from '../base/mman.ts';
 import { fn } from '../kernel/call.ts';
+import { writeOnce } from '../kernel/field.ts';
 import { running } from '../kernel/running.ts';
 import { VM_LOCKED } from '../mm-types/vm-flags.ts';
 import type { VmArea } from '../mm-types/vma.ts';
@@ -71,9 +72,9 @@ const dontunmapComplete = fn(function* dontunmapComplete(copied: Copied, remap: 
   const unlocked = source.vmFlags & ~VM_LOCKED;
   if (dontunmapSplitsLocked && unlocked !== source.vmFlags) {
     const changed = yield* vmaModifyFlags(source, remap.address, end, unlocked);
-    if (typeof changed !== 'number') changed.vmFlags = unlocked;
+    if (typeof changed !== 'number') yield* writeOnce(changed, 'vmFlags', unlocked);
   } else {
-    source.vmFlags = unlocked;
+    yield* writeOnce(source, 'vmFlags', unlocked);
   }
   if (!isWhole || target === source) return;
   // No page is left that the reverse map would have to find here.

@@ -145,7 +145,8 @@ const unmapOne = fn(
     const at = yield* pageVmaMapped(page, vma, mapsPage);
     let goesOn = true;
     if (at !== null) {
-      const isLocked = (vma.vmFlags & VM_LOCKED) !== 0 && !how.ignoresLocks;
+      const flags = yield* dataRace(vma, 'vmFlags');
+      const isLocked = (flags & VM_LOCKED) !== 0 && !how.ignoresLocks;
       goesOn = !isLocked && (yield* unmapEntry(at, how));
       if (unmapNotifies === 'page-locked')
         yield* mmuNotifierInvalidateRange(mm, address, range.end);
