@@ -114,7 +114,13 @@ function keepsTimer({ pending }: WorkStruct, { delay }: QueueRequest): boolean {
   return delay > 0 && pending?.stage === 'timer';
 }
 
+/** A queue that is not there is a NULL dereference of whoever queues, not of the engine that asks what it touches. */
+function checkThere({ queue, call }: QueueRequest): void {
+  if ((queue as Workqueue | null) === null) running.badPointer('NULL', `${call}()`);
+}
+
 function queueOperation(work: WorkStruct, request: QueueRequest): Operation<boolean> {
+  checkThere(request);
   return made(
     work.operation('queue', () => new QueueWork(work)),
     request,
@@ -157,9 +163,11 @@ export function modDelayedWork(
   work: DelayedWork,
   delay: number,
 ): Operation<boolean> {
+  const request: QueueRequest = { queue, call: 'mod_delayed_work', delay };
+  checkThere(request);
   return made(
     work.operation('mod', () => new ModDelayedWork(work)),
-    { queue, call: 'mod_delayed_work', delay } satisfies QueueRequest,
+    request,
   );
 }
 
