@@ -30,12 +30,14 @@ interface Version {
   /** What module exit does about notifiers, before the queues for works go; and after, in amdgpu's exit. */
   readonly cleanUp?: KernelCallable<[], void>;
   readonly synchronize?: KernelCallable<[], void>;
+  readonly holdsModule?: boolean;
 }
 
-function version({ create, hasProcfs, cleanUp, synchronize }: Version): ModuleType {
+function version({ create, hasProcfs, cleanUp, synchronize, ...rest }: Version): ModuleType {
   const fops = kfdFops(create);
   const init = fn(function* kfdInit() {
     globals().hasProcfs = hasProcfs;
+    globals().holdsModule = rest.holdsModule ?? false;
     let error = yield* kfdProcessCreateWq();
     if (error !== 0) return error;
     error = yield* registerChrdev(KFD_DEVICE, fops);
@@ -75,4 +77,12 @@ export const amdkfdV61 = version({
   create: createLater,
   hasProcfs: false,
   cleanUp: kfdCleanupProcesses,
+});
+
+/** v6.1, if each process kept the module loaded, as was asked for in the thread of patch 10. */
+export const amdkfdHolding = version({
+  create: createLater,
+  hasProcfs: false,
+  cleanUp: kfdCleanupProcesses,
+  holdsModule: true,
 });

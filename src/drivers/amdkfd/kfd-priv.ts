@@ -89,6 +89,8 @@ export const globals = amdkfd.data({
   kfdProcessesTable: hashTable(5),
   /** v6.1: the processes that a module which goes has taken for itself. */
   cleanupList: hlistHead(),
+  /** Whether each process keeps the module loaded, which no version does. */
+  holdsModule: field(false),
   /** Serialises creation and removal of processes. Taken before any process's own mutex. */
   kfdProcessesMutex: mutex(),
   /** Protects walks of the table: whoever removes waits for it before the process may go. */

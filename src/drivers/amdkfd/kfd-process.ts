@@ -14,6 +14,7 @@ import { hashDelRcu, hashFirstPossibleRcu } from '../../kernel/hash-table.ts';
 import { hlistNextRcu } from '../../kernel/hlist.ts';
 import { krefGet, krefInit, krefPut, type Kref } from '../../kernel/kref.ts';
 import { listForEach } from '../../kernel/list.ts';
+import { modulePut } from '../../kernel/module.ts';
 import { mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
 import type { Body } from '../../kernel/operation.ts';
 import { kfree, kzalloc } from '../../kernel/slab.ts';
@@ -113,6 +114,8 @@ const kfdProcessWqRelease = fn(function* kfdProcessWqRelease(work: WorkStruct) {
   yield* putTaskStruct(p.leadThread!);
   yield* kfree(p.kobj);
   yield* kfree(p);
+  // Destroying the work queue waits for the rest of this function.
+  if (globals().holdsModule) yield* modulePut(amdkfd.text);
 });
 
 /**

@@ -13,6 +13,7 @@ import { GFP_KERNEL } from '../../kernel/gfp.ts';
 import { hashAddRcu, hashDelRcu, hashEmpty, hashForEachSafe } from '../../kernel/hash-table.ts';
 import { hlistAddHead, hlistDelInit, hlistForEachEntrySafe } from '../../kernel/hlist.ts';
 import { krefGet } from '../../kernel/kref.ts';
+import { tryModuleGet } from '../../kernel/module.ts';
 import { mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
 import type { Body } from '../../kernel/operation.ts';
 import { kfree, kzalloc } from '../../kernel/slab.ts';
@@ -136,6 +137,8 @@ const createProcess = fn(function* createProcess(thread: TaskStruct): Body<KfdPr
           error = yield* registerProcess(p);
           if (error === 0) {
             yield* getTaskStruct(p.leadThread);
+            // The file that is being opened holds it, too.
+            if (globals().holdsModule) yield* tryModuleGet(amdkfd.text);
             return p;
           }
           yield* kfdProcessFreeOutstandingKfdBos(p);
