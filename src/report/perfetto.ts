@@ -14,7 +14,10 @@ import { taskTitle, titleOf } from './titles.ts';
 const STEP = 10;
 const OPERATION = 8;
 
-type Phase = 'M' | 'B' | 'E' | 'i' | 'b' | 'e' | 'C';
+/** Between events that have the same time: a nanosecond, the least that Perfetto can tell apart. */
+const TICK = 0.001;
+
+type Phase = 'M' | 'X' | 'i' | 'b' | 'e' | 'C';
 
 interface TraceEvent {
   readonly ph: Phase;
@@ -22,22 +25,35 @@ interface TraceEvent {
   readonly pid: number;
   readonly tid: number;
   readonly ts: number;
+  readonly dur?: number;
   readonly cat?: string;
   readonly id?: string;
   readonly s?: 't' | 'p';
   readonly args?: Readonly<Record<string, unknown>>;
 }
 
-/** The slices of one task, in the order of their times. */
+/** A call that has not returned. */
+interface OpenCall {
+  readonly name: string;
+  readonly start: number;
+  readonly args: Readonly<Record<string, unknown>>;
+}
+
+/** To nanoseconds: sums of decimal fractions are a little off. */
+function rounded(microseconds: number): number {
+  return Number(microseconds.toFixed(3));
+}
+
+/** The slices of one task. No two begin or end at the same time, so that all readers nest them alike. */
 class Track {
   private readonly recording: Recording;
   private readonly pid: number;
   private readonly tid: number;
   private readonly events: TraceEvent[] = [];
-  /** Calls that are open, outermost first. */
-  private readonly open: string[] = [];
-  /** No event may lie before this one. */
-  private now = 0;
+  /** Outermost first. */
+  private readonly open: OpenCall[] = [];
+  /** The time of the last event. */
+  private now = -TICK;
 
   constructor(recording: Recording, pid: number, task: RecordedTask) {
     this.recording = recording;
@@ -46,30 +62,47 @@ class Track {
     const steps = recording.steps.filter((step) => step.task === task.index);
     this.follow(task.events, (task.spawnedAt ?? -1) * STEP + STEP - 1, steps[0]);
     for (const [at, step] of steps.entries()) this.step(step, steps[at + 1]);
-    const end = recording.steps.length * STEP;
-    while (this.open.length > 0) this.add('E', this.open.pop() as string, end);
+    while (this.open.length > 0) this.close(recording.steps.length * STEP, {});
+    this.events.sort((a, b) => a.ts - b.ts);
   }
 
   get all(): readonly TraceEvent[] {
     return this.events;
   }
 
-  private add(ph: Phase, name: string, ts: number, more: Partial<TraceEvent> = {}): void {
-    this.now = Math.max(this.now, ts);
+  /** The first time from `ts` on at which nothing has happened. */
+  private next(ts: number): number {
+    this.now = Math.max(ts, rounded(this.now + TICK));
+    return this.now;
+  }
+
+  private slice({ name, start, args }: OpenCall, cat: string, end: number): void {
     const { pid, tid } = this;
-    this.events.push({ ph, name, pid, tid, ts: this.now, cat: 'kernel', ...more });
+    const dur = rounded(this.next(end) - start);
+    this.events.push({ ph: 'X', name, pid, tid, ts: start, dur, cat, args });
+  }
+
+  private instant(name: string, at: number, more: Partial<TraceEvent>): void {
+    const { pid, tid } = this;
+    this.events.push({ ph: 'i', name, pid, tid, ts: this.next(at), cat: 'kernel', ...more });
+  }
+
+  /** Ends the innermost call. */
+  private close(at: number, returned: Readonly<Record<string, unknown>>): void {
+    const call = this.open.pop();
+    if (call === undefined) return;
+    this.slice({ ...call, args: { ...call.args, ...returned } }, 'call', at);
   }
 
   private step(step: RecordedStep, next: RecordedStep | undefined): void {
-    const start = step.index * STEP;
+    const start = this.next(step.index * STEP);
     const { operation, result, place } = step;
     const args = {
       step: step.index + 1,
       ...(result === null ? {} : { result }),
       ...(place === null ? {} : { place }),
     };
-    this.add('B', operation, start, { cat: 'operation', args });
-    this.add('E', operation, start + OPERATION, { cat: 'operation' });
+    this.slice({ name: operation, start, args }, 'operation', start + OPERATION);
     this.follow(step.events, start + OPERATION + 1, next);
   }
 
@@ -85,28 +118,27 @@ class Track {
 
   private event(event: RecordedEvent, at: number, before: number): void {
     switch (event.kind) {
-      case 'call':
-        this.open.push(event.function);
-        this.add('B', event.function, before, { args: { arguments: event.args } });
-        return;
-      case 'return': {
-        const name = this.open.pop();
-        if (name !== undefined) this.add('E', name, at, { args: { value: event.value ?? '' } });
+      case 'call': {
+        const args = event.args === '' ? {} : { arguments: event.args };
+        this.open.push({ name: event.function, start: this.next(before), args });
         return;
       }
+      case 'return':
+        this.close(at, event.value === null ? {} : { returns: event.value });
+        return;
       case 'finding': {
         const finding = this.recording.findings[event.finding];
         if (finding === undefined) return;
         const args = { message: finding.message };
-        this.add('i', titleOf(finding), at, { cat: 'finding', s: 'p', args });
+        this.instant(titleOf(finding), at, { cat: 'finding', s: 'p', args });
         return;
       }
       case 'note':
       case 'mishap':
-        this.add('i', event.text, at, { s: 't' });
+        this.instant(event.text, at, { s: 't' });
         return;
       case 'access':
-        this.add('i', `${event.mode} ${event.path}`, at, { s: 't' });
+        this.instant(`${event.mode} ${event.path}`, at, { s: 't' });
     }
   }
 }

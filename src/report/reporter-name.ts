@@ -2,6 +2,7 @@
 export const REPORTER_NAMES = [
   'text',
   'json',
+  'html',
   'junit',
   'sarif',
   'github',

@@ -1,6 +1,7 @@
 /** All reporters, by name. */
 import { assert } from '../base/assert.ts';
 import { github } from './github.ts';
+import { html } from './html.ts';
 import { itf } from './itf.ts';
 import { jsonReporter } from './json.ts';
 import { junit } from './junit.ts';
@@ -14,6 +15,7 @@ import { textReporter } from './text.ts';
 export const REPORTERS: readonly Reporter[] = [
   textReporter,
   jsonReporter,
+  html,
   junit,
   sarif,
   github,
