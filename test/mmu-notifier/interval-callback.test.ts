@@ -15,7 +15,7 @@ import {
   mmuNotifierInvalidateRangeStart,
   mmuNotifierInvalidateRangeStartNonblock,
 } from '../../src/mmu-notifier/invalidate.ts';
-import { MmuNotifier, type MmuNotifierRange } from '../../src/mmu-notifier/mmu-notifier.ts';
+import type { MmuNotifier, MmuNotifierRange } from '../../src/mmu-notifier/mmu-notifier.ts';
 import { mmuNotifierRegister, mmuNotifierUnregister } from '../../src/mmu-notifier/register.ts';
 import { notifiersOf } from '../util/interval-user.ts';
 import { findingsOf, run, insert, remove, opsOf } from '../util/interval-given.ts';

@@ -53,6 +53,30 @@ export interface Mutation {
   readonly finds: Partial<Pick<Violation, 'kind' | 'object' | 'invariant'>> | null;
 }
 
+/** What of a violation a mutation is known by; null if what was expected is not found any more. */
+type Finds = Mutation['finds'];
+
+/** The violation of an invariant, on a subscriber unless it is said to be another object. */
+export function breaks(invariant: string, object: string = 'subscriber'): Finds {
+  return { kind: 'invariant', object, invariant };
+}
+
+type Missing = Omit<Mutation, 'scenario' | 'variant'>;
+
+/** What is missing, what is found then, and how to take it out. */
+export function missing(name: string, finds: Finds, ...edits: readonly Edit[]): Missing {
+  return { name, finds, edits };
+}
+
+/** Mutations that one variant of one scenario finds: `series`, if only the scenario is named. */
+export function seenBy(
+  where: string | Pick<Mutation, 'scenario' | 'variant'>,
+  mutations: readonly Missing[],
+): Mutation[] {
+  const place = typeof where === 'string' ? { scenario: where } : where;
+  return mutations.map((mutation) => ({ ...mutation, ...place }));
+}
+
 /** What is loaded from a copy. */
 export interface Copy {
   readonly checkVariant: typeof checkVariant;

@@ -1,105 +1,89 @@
 /** Safeguards of unregister, of exit, and of those who walk the list. */
-import { edit, type Mutation } from './mutant.ts';
+import { breaks, edit, missing, seenBy, type Mutation } from './mutant.ts';
 
 const REGISTER = 'mmu-notifier/register.ts';
 const RELEASE = 'mmu-notifier/release.ts';
 const INVALIDATE = 'mmu-notifier/invalidate.ts';
 
 export const LIST_MUTATIONS: readonly Mutation[] = [
-  {
-    name: 'unregister does not wait for a grace period',
-    edits: [edit(REGISTER, '} yield* synchronizeSrcu(notifierSrcu());', '}')],
-    scenario: 'own-unregister-munmap',
-    finds: { kind: 'invariant', object: 'shadow', invariant: 'I1' },
-  },
-  {
-    name: 'unregister calls release outside of an SRCU section',
-    edits: [
+  ...seenBy('own-unregister-munmap', [
+    missing(
+      'unregister does not wait for a grace period',
+      breaks('I1', 'shadow'),
+      edit(REGISTER, '} yield* synchronizeSrcu(notifierSrcu());', '}'),
+    ),
+  ]),
+  ...seenBy({ scenario: 'unregister-exit', variant: 'fixed-d34883d4e35c' }, [
+    missing(
+      'unregister calls release outside of an SRCU section',
+      breaks('I6'),
       edit(REGISTER, 'const index = yield* srcuReadLock(notifierSrcu());'),
       edit(REGISTER, 'yield* srcuReadUnlock(notifierSrcu(), index);'),
-    ],
-    scenario: 'unregister-exit',
-    variant: 'fixed-d34883d4e35c',
-    finds: { kind: 'invariant', object: 'subscriber', invariant: 'I6' },
-  },
-  {
-    name: 'unregister unlinks before it calls release',
-    edits: [
+    ),
+    missing(
+      'unregister unlinks before it calls release',
+      breaks('I6'),
       edit(
         REGISTER,
         '// Exit waits for this section before it frees pages, so release has returned by then. const index',
         'const early = mmuNotifierMmOf(mm) as MmuNotifierMm; yield* spinLock(early.lock); yield* hlistDelInitRcu(mn.hlist); yield* spinUnlock(early.lock); const index',
       ),
-    ],
-    scenario: 'unregister-exit',
-    variant: 'fixed-d34883d4e35c',
-    finds: { kind: 'invariant', object: 'subscriber', invariant: 'I6' },
-  },
-  {
-    name: 'unregister does not call release',
-    edits: [edit(REGISTER, 'if (release !== undefined) yield* release(mn, mm);')],
-    scenario: 'unregister-exit',
-    variant: 'fixed-d34883d4e35c',
-    finds: { kind: 'invariant', object: 'subscriber', invariant: 'I6' },
-  },
-  {
-    name: 'unregister looks whether it is on the list under no lock, and unlinks with hlist_del_rcu',
-    edits: [
+    ),
+    missing(
+      'unregister does not call release',
+      breaks('I6'),
+      edit(REGISTER, 'if (release !== undefined) yield* release(mn, mm);'),
+    ),
+    missing(
+      'unregister looks whether it is on the list under no lock, and unlinks with hlist_del_rcu',
+      { kind: 'null-dereference', object: 'NULL' },
       edit(REGISTER, 'yield* hlistDelInitRcu(mn.hlist);', 'yield* hlistDelRcu(mn.hlist);'),
       edit(
         REGISTER,
         'hlistDelInitRcu, hlistUnhashedLockless',
         'hlistDelRcu, hlistUnhashedLockless',
       ),
-    ],
-    scenario: 'unregister-exit',
-    variant: 'fixed-d34883d4e35c',
-    finds: { kind: 'null-dereference', object: 'NULL' },
-  },
-  {
-    name: 'exit does not wait for a grace period',
-    edits: [edit(RELEASE, 'yield* synchronizeSrcu(notifierSrcu());')],
-    scenario: 'unregister-exit',
-    variant: 'fixed-d34883d4e35c',
-    finds: { kind: 'invariant', object: 'subscriber', invariant: 'I6' },
-  },
-  {
-    name: 'exit is in no SRCU section while it calls release',
-    edits: [
+    ),
+    missing(
+      'exit does not wait for a grace period',
+      breaks('I6'),
+      edit(RELEASE, 'yield* synchronizeSrcu(notifierSrcu());'),
+    ),
+  ]),
+  ...seenBy('put-exit', [
+    missing(
+      'exit is in no SRCU section while it calls release',
+      breaks('I1'),
       edit(RELEASE, 'const index = yield* srcuReadLock(notifierSrcu());'),
       edit(RELEASE, 'yield* srcuReadUnlock(notifierSrcu(), index);'),
-    ],
-    scenario: 'put-exit',
-    finds: { kind: 'invariant', object: 'subscriber', invariant: 'I1' },
-  },
-  {
-    name: 'exit does not call release',
-    edits: [edit(RELEASE, 'if (release !== undefined) yield* release(mn, mm);')],
-    scenario: 'put-exit',
-    finds: { kind: 'invariant', object: 'subscriber', invariant: 'I6' },
-  },
-  {
-    name: 'exit calls release when the pages are gone',
-    edits: [
+    ),
+    missing(
+      'exit does not call release',
+      breaks('I6'),
+      edit(RELEASE, 'if (release !== undefined) yield* release(mn, mm);'),
+    ),
+    missing(
+      'exit calls release when the pages are gone',
+      breaks('I6'),
       edit('mm/exit.ts', 'yield* mmuNotifierRelease(mm);'),
       edit(
         'mm/exit.ts',
         'yield* tlbFinishMmu(tlb);',
         'yield* tlbFinishMmu(tlb); yield* mmuNotifierRelease(mm);',
       ),
-    ],
-    scenario: 'put-exit',
-    finds: { kind: 'invariant', object: 'subscriber', invariant: 'I6' },
-  },
-  {
-    name: 'exit leaves the notifiers on the list',
-    edits: [edit(RELEASE, 'yield* hlistDelInitRcu(first);', 'break;')],
-    scenario: 'own-silent-after-exit',
-    finds: { kind: 'warn', object: 'a start after release' },
-  },
-  {
-    name: 'the walk of a start is in no SRCU section',
-    edits: [
+    ),
+  ]),
+  ...seenBy('own-silent-after-exit', [
+    missing(
+      'exit leaves the notifiers on the list',
+      { kind: 'warn', object: 'a start after release' },
+      edit(RELEASE, 'yield* hlistDelInitRcu(first);', 'break;'),
+    ),
+  ]),
+  ...seenBy('get-put-munmap', [
+    missing(
+      'the walk of a start is in no SRCU section',
+      breaks('I1'),
       edit(
         INVALIDATE,
         'const index = yield* srcuReadLock(notifierSrcu()); let result = 0;',
@@ -110,27 +94,24 @@ export const LIST_MUTATIONS: readonly Mutation[] = [
         'yield* srcuReadUnlock(notifierSrcu(), index); return result;',
         'return result;',
       ),
-    ],
-    scenario: 'get-put-munmap',
-    finds: { kind: 'invariant', object: 'subscriber', invariant: 'I1' },
-  },
-  {
-    name: 'the walk of a start stops at the first',
-    edits: [
+    ),
+  ]),
+  ...seenBy('own-two-notifiers', [
+    missing(
+      'the walk of a start stops at the first',
+      breaks('I7', 'shadow'),
       edit(
         INVALIDATE,
         'if (error !== 0) result = error; } node = yield* hlistNextRcu(node);',
         'if (error !== 0) result = error; } break;',
       ),
-    ],
-    scenario: 'own-two-notifiers',
-    finds: { kind: 'invariant', object: 'shadow', invariant: 'I7' },
-  },
-  {
-    name: 'a start that was refused is not paired with an end',
-    edits: [edit(INVALIDATE, 'yield* mnHlistInvalidateEnd(notifiers, range, true);')],
-    scenario: 'refused-start',
-    variant: 'fixed-v5.12',
-    finds: { kind: 'invariant', object: 'subscriber', invariant: 'I7' },
-  },
+    ),
+  ]),
+  ...seenBy({ scenario: 'refused-start', variant: 'fixed-v5.12' }, [
+    missing(
+      'a start that was refused is not paired with an end',
+      breaks('I7'),
+      edit(INVALIDATE, 'yield* mnHlistInvalidateEnd(notifiers, range, true);'),
+    ),
+  ]),
 ];
