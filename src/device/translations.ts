@@ -82,6 +82,16 @@ export class DeviceTranslations extends KernelObject {
     return this.variable + SLOTS + (page % SLOTS);
   }
 
+  /** Makes the TLB forget pages [first, end); raw, for operations of devices that do more in the same step. */
+  forget({ first, end }: PageRange): void {
+    for (const page of this.tlb.keys()) if (page >= first && page < end) this.tlb.delete(page);
+  }
+
+  /** Puts an entry into the TLB; raw, too. */
+  keep(page: number, entry: DeviceEntry): void {
+    this.tlb.set(page, kept(entry) as KeptEntry);
+  }
+
   tlbFootprint(out: Access[], { first, end }: PageRange): void {
     const stop = Math.min(end, first + SLOTS);
     for (let page = first; page < stop; page += 1) out.push(access(this.tlbVariable(page), WRITE));
@@ -160,10 +170,7 @@ class FlushTlb extends TranslationOperation<void> {
   }
 
   perform(task: Task): void {
-    const { first, end } = task.argument as PageRange;
-    for (const page of this.owner.tlb.keys()) {
-      if (page >= first && page < end) this.owner.tlb.delete(page);
-    }
+    this.owner.forget(task.argument as PageRange);
   }
 
   describe(task: Task): string {
@@ -179,8 +186,7 @@ class DropIn extends TranslationOperation<void> {
 
   perform(task: Task): void {
     const { page, entry } = task.argument as EntryChange;
-    const now = kept(entry);
-    if (now !== null) this.owner.tlb.set(page, now);
+    if (entry !== null) this.owner.keep(page, entry);
   }
 
   describe(task: Task): string {
