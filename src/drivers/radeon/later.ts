@@ -102,4 +102,5 @@ export const userptrRetrying: UserptrVersion = {
   unregister: radeonMnUnregister,
   pinsFirst: true,
   allocatesFirst: true,
+  unregistersLast: true,
 };

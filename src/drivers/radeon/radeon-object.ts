@@ -13,13 +13,7 @@ import { initWork, queueWork, type WorkStruct } from '../../kernel/workqueue.ts'
 import type { Page } from '../../mm-types/page.ts';
 import { allocPage, putPage } from '../../mm/frames.ts';
 import { globals, radeon, RadeonBo, type RadeonDevice } from './radeon.ts';
-import {
-  letGo,
-  radeonBoReserve,
-  radeonBoUnreserve,
-  radeonBoWait,
-  ttmBoValidate,
-} from './radeon-ttm.ts';
+import { radeonBoReserve, radeonBoUnreserve, radeonBoWait, ttmBoValidate } from './radeon-ttm.ts';
 
 const { fn } = radeon;
 
@@ -78,6 +72,8 @@ const ttmBoCleanup = fn(
     yield* radeonBoReserve(bo);
     yield* ttmBoValidate(bo, 'RADEON_GEM_DOMAIN_CPU');
     yield* radeonBoUnreserve(bo);
+    const { unregister, unregistersLast = false } = globals().userptr!;
+    if (unregistersLast) yield* unregister(bo);
     if (bo.fence !== null) yield* dmaFencePut(bo.fence);
     if (!bo.isUserptr) yield* putPages(bo.pages!);
     yield* kfree(bo);
@@ -91,11 +87,14 @@ const ttmBoDelayedDelete = fn(function* ttmBoDelayedDelete(work: WorkStruct) {
   yield* ttmBoCleanup(bo);
 });
 
-/** The last reference is gone. The GPU may still be at it; the notifier is given up all the same. */
+/**
+ * The last reference is gone. The GPU may still be at it; the kernel gives the notifier up all the same, and with it what
+ * the GPU does to the program's pages from then on.
+ */
 const radeonGemObjectFree = fn(function* radeonGemObjectFree(ref: Kref) {
   const bo = containerOf(ref, RadeonBo, 'refcount');
-  letGo(bo);
-  yield* globals().userptr!.unregister(bo);
+  const { unregister, unregistersLast = false } = globals().userptr!;
+  if (!unregistersLast) yield* unregister(bo);
   if (bo.fence === null || (yield* dmaFenceIsSignaled(bo.fence))) {
     yield* ttmBoCleanup(bo);
     return;

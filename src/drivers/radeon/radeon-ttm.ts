@@ -8,6 +8,7 @@ import { ENOMEM, EPERM } from '../../base/errno.ts';
 import { declareCoherence, withdrawCoherence } from '../../device/coherence.ts';
 import { dmaFenceWait } from '../../device/fence.ts';
 import { flushDeviceTlb, setDeviceEntry } from '../../device/translations.ts';
+import { dataRaceWrite } from '../../kernel/field.ts';
 import { mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
 import type { Body } from '../../kernel/operation.ts';
 import { current } from '../../kernel/running.ts';
@@ -138,7 +139,8 @@ export const radeonTtmBackendBind = fn(function* radeonTtmBackendBind(
   }
   yield* flushDeviceTlb(gart, start, start + pages.length);
   bo.gartStart = start;
-  bo.isBound = true;
+  // Callbacks look at it without the reservation.
+  yield* dataRaceWrite(bo, 'isBound', true);
   if (bo.isUserptr && bo.usermm !== null) {
     const by = isRegistered(bo) ? 'start' : 'pinned';
     const cpuPage = bo.userptr / PAGE_SIZE;
@@ -156,18 +158,11 @@ export const radeonTtmBackendUnbind = fn(function* radeonTtmBackendUnbind(bo: Ra
   yield* flushDeviceTlb(gart, start, start + pages.length);
   withdrawCoherence(gart, start, start + pages.length);
   yield* gartFree(bo.rdev!, start, pages.length);
-  bo.isBound = false;
+  yield* dataRaceWrite(bo, 'isBound', false);
   if (!bo.isUserptr) return;
   bo.pages = null;
   yield* radeonTtmTtUnpinUserptr(pages, !isReadonly(bo));
 });
-
-/** Nobody watches the program's page tables for this buffer any more: the board keeps what it has. Reserved. */
-export function letGo(bo: RadeonBo): void {
-  if (!bo.isBound) return;
-  const { gart } = radeonBoard(bo.rdev!.index);
-  withdrawCoherence(gart, bo.gartStart, bo.gartStart + bo.pageCount);
-}
 
 /** Where a buffer is to be. */
 export type Domain = 'RADEON_GEM_DOMAIN_CPU' | 'RADEON_GEM_DOMAIN_GTT';

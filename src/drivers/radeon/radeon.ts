@@ -49,6 +49,8 @@ export interface UserptrVersion {
   readonly pinsFirst?: boolean;
   /** Whether what is allocated under a lock that callbacks take is allocated before it. */
   readonly allocatesFirst?: boolean;
+  /** Whether a buffer is watched until the GPU is done with it, not only until its last handle is closed. */
+  readonly unregistersLast?: boolean;
 }
 
 export const RadeonDevice = struct('radeon_device', {

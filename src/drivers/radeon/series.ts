@@ -4,13 +4,14 @@
  * One radeon_mn for an mm, whatever the number of devices, with one get for each buffer that is registered. `release`
  * does itself what an invalidation of everything does, and module exit waits for notifiers that were put.
  *
- * What is left of defects: see the three differences below.
+ * What is left of defects: see the differences below.
  *
  *                                        series        v5.4          fixed
  *     unregister of what never was       NULL (D8-1)   looks         looks
  *     release's range may block          no (D8-2)     no            yes
  *     no memory for a node               keeps get (D8-3)  keeps get     puts
  *     a node is allocated under lock     yes (D8-4)    yes           before
+ *     a busy buffer is unregistered      at once       at once       when it is idle
  */
 import { ULONG_MAX } from '../../base/ulong.ts';
 import { ENOMEM } from '../../base/errno.ts';
@@ -118,7 +119,7 @@ export const userptrV54 = version({
   putsOnError: false,
 });
 
-/** The same form without D8-2, D8-3 and D8-4's allocation. No kernel had it. */
+/** The same form without D8-2, D8-3 and D8-4's allocation, and with busy buffers watched to the end. No kernel had it. */
 export const userptrFixed: UserptrVersion = {
   ...version({
     looksBeforeUnregister: true,
@@ -126,4 +127,5 @@ export const userptrFixed: UserptrVersion = {
     putsOnError: true,
   }),
   allocatesFirst: true,
+  unregistersLast: true,
 };
