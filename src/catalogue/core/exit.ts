@@ -14,22 +14,20 @@ import {
   getFromOutside,
   munmap,
   put,
+  race,
   RELEASED,
-  SERIES_IS_CLEAN,
   subject,
   unpin,
   type Subject,
 } from './subject.ts';
 
-export const getExit = defineScenario<Subject>({
+export const getExit = race({
   name: 'get-exit',
   models: ['patch 3', 'I5'],
   about: 'a kernel thread gets a subscriber while the process exits',
-  variants: SERIES_IS_CLEAN,
-  setup: (machine) => subject(machine, 0),
+  users: 0,
   tasks: { get: getFromOutside, exit },
   goals: ['get came too late', 'exit was before the put', 'exit was not before the put', RELEASED],
-  finally: unpin,
 });
 
 export const getPutExit = defineScenario<Subject>({
@@ -40,15 +38,13 @@ export const getPutExit = defineScenario<Subject>({
   tasks: { get: getFromOutside, put, exit },
 });
 
-export const putExit = defineScenario<Subject>({
+export const putExit = race({
   name: 'put-exit',
   models: ['patch 3'],
   about: 'the last put of a subscriber, while the process exits',
-  variants: SERIES_IS_CLEAN,
-  setup: (machine) => subject(machine, 1),
+  users: 1,
   tasks: { put, exit },
   goals: [FREED, RELEASED],
-  finally: unpin,
 });
 
 export const putExitMunmap = defineScenario<Subject>({
@@ -115,15 +111,14 @@ export const getAfterExitPut = defineScenario<Subject>({
 
 const RELEASED_AND_PUT = { name: 'release put', calls: 'subscriber_release_and_put' } as const;
 
-export const putFromRelease = defineScenario<Subject>({
+export const putFromRelease = race({
   name: 'put-from-release',
   models: ['patch 3', 'patch 10'],
   about: 'release puts its own notifier, while another user puts the same',
-  variants: SERIES_IS_CLEAN,
-  setup: (machine) => subject(machine, 2, selfPuttingOps),
+  users: 2,
+  ops: selfPuttingOps,
   tasks: { put, exit },
   goals: [RELEASED_AND_PUT, FREED],
-  finally: unpin,
 });
 
 export const putFromReleaseMunmap = defineScenario<Subject>({

@@ -3,28 +3,15 @@
  * get takes a notifier that stays or makes another, and the last of several puts frees, once.
  */
 import { defineScenario } from '../define-scenario.ts';
-import {
-  BOTH_GOALS,
-  CALLED,
-  FREED,
-  get,
-  munmap,
-  put,
-  SERIES_IS_CLEAN,
-  subject,
-  unpin,
-  type Subject,
-} from './subject.ts';
+import { BOTH_GOALS, CALLED, FREED, get, munmap, put, race, type Subject } from './subject.ts';
 
-export const getPut = defineScenario<Subject>({
+export const getPut = race({
   name: 'get-put',
   models: ['patch 3'],
   about: 'the last put of a subscriber, while another task asks for it',
-  variants: SERIES_IS_CLEAN,
-  setup: (machine) => subject(machine, 1),
+  users: 1,
   tasks: { put, get },
   goals: BOTH_GOALS,
-  finally: unpin,
 });
 
 export const getPutMunmap = defineScenario<Subject>({
@@ -35,15 +22,13 @@ export const getPutMunmap = defineScenario<Subject>({
   goals: [...BOTH_GOALS, CALLED],
 });
 
-export const putPut = defineScenario<Subject>({
+export const putPut = race({
   name: 'put-put',
   models: ['patch 3'],
   about: 'two users give the subscriber back at once: one of them frees it',
-  variants: SERIES_IS_CLEAN,
-  setup: (machine) => subject(machine, 2),
+  users: 2,
   tasks: { put0: put, put1: put },
   goals: [FREED],
-  finally: unpin,
 });
 
 export const putPutMunmap = defineScenario<Subject>({
@@ -54,16 +39,14 @@ export const putPutMunmap = defineScenario<Subject>({
   goals: [FREED, CALLED],
 });
 
-export const twoOwners = defineScenario<Subject>({
+export const twoOwners = race({
   name: 'two-owners',
   models: ['patch 3'],
   about:
     'two owners of one ops table, each of which gets and puts: one subscriber, or one after another',
-  variants: SERIES_IS_CLEAN,
-  setup: (machine) => subject(machine, 0),
+  users: 0,
   tasks: { owner0: get, owner1: get },
   goals: ['get made another', FREED],
-  finally: unpin,
 });
 
 export const threeOwners = defineScenario<Subject>({

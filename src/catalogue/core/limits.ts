@@ -16,6 +16,7 @@ import {
   get,
   munmap,
   put,
+  race,
   SERIES_IS_CLEAN,
   subject,
   unpin,
@@ -108,16 +109,14 @@ const mayFail: TaskDefinition<Subject> = {
   },
 };
 
-export const allocFails = defineScenario<Subject>({
+export const allocFails = race({
   name: 'alloc-fails',
   models: ['patch 2', 'patch 3'],
   about: 'two tasks get the first subscriber of an mm, and one allocation fails',
-  variants: SERIES_IS_CLEAN,
   faults: { allocations: 1 },
-  setup: (machine) => subject(machine, 0),
+  users: 0,
   tasks: { get0: mayFail, get1: mayFail },
   goals: ['no memory', FREED],
-  finally: unpin,
 });
 
 export const allocFailsMunmap = defineScenario<Subject>({
@@ -127,16 +126,14 @@ export const allocFailsMunmap = defineScenario<Subject>({
   tasks: { get0: mayFail, get1: mayFail, munmap },
 });
 
-export const registerInterrupted = defineScenario<Subject>({
+export const registerInterrupted = race({
   name: 'register-interrupted',
   models: ['patch 1', 'patch 3'],
   about: 'a signal comes while get takes all locks, and another task gets too',
-  variants: SERIES_IS_CLEAN,
   faults: { signals: 1 },
-  setup: (machine) => subject(machine, 0),
+  users: 0,
   tasks: { get0: mayFail, get1: get },
   goals: ['interrupted', 'get failed', FREED],
-  finally: unpin,
 });
 
 export const registerInterruptedMunmap = defineScenario<Subject>({

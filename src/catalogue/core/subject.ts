@@ -2,7 +2,7 @@
  * What scenarios of the core share: a process with one mapping, its mm_struct pinned throughout, a
  * subscriber on it, and tasks that do one thing to them.
  */
-import type { TaskDefinition } from '../../check/scenario.ts';
+import type { Scenario, ScenarioDefinition, TaskDefinition } from '../../check/scenario.ts';
 import {
   Device,
   deviceFault,
@@ -24,6 +24,7 @@ import type { Process } from '../../mm/process.ts';
 import { reportBroken } from '../../mmu-notifier/detector/invariant.ts';
 import type { MmuNotifierOps } from '../../mmu-notifier/mmu-notifier.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
+import { defineScenario } from '../define-scenario.ts';
 import { mmdrop, mmgetNotZero, mmgrab, mmput, type MmStruct } from '../../mm-types/mm-struct.ts';
 
 /** Where the one page is mapped that scenarios unmap; most never touch it. */
@@ -131,6 +132,25 @@ export function withDevice(machine: Machine, ops: MmuNotifierOps = deviceOps): D
 
 /** Clean as the series makes it. */
 export const SERIES_IS_CLEAN = { series: { expect: { verdict: 'clean' } } } as const;
+
+type RaceDefinition = Omit<
+  ScenarioDefinition<Machine, Subject>,
+  'variants' | 'setup' | 'finally'
+> & {
+  /** Of the subscriber that is there in the beginning; 0 for none. */
+  readonly users: number;
+  readonly ops?: MmuNotifierOps;
+};
+
+/** Tasks that race on one subscriber, and find nothing wrong as the series makes it. */
+export function race({ users, ops, ...rest }: RaceDefinition): Scenario<Machine, Subject> {
+  return defineScenario<Subject>({
+    ...rest,
+    variants: SERIES_IS_CLEAN,
+    setup: (machine) => subject(machine, users, ops),
+    finally: unpin,
+  });
+}
 
 export const BOTH_GOALS = ['get took the one that is there', 'get made another'] as const;
 export const FREED = {
