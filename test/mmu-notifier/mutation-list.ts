@@ -114,4 +114,23 @@ export const LIST_MUTATIONS: readonly Mutation[] = [
       edit(INVALIDATE, 'yield* mnHlistInvalidateEnd(notifiers, range, true);'),
     ),
   ]),
+  ...seenBy({ scenario: 'waiting-callback', variant: 'start-waits' }, [
+    missing(
+      'a start whose range must not block may sleep',
+      null,
+      edit(INVALIDATE, 'if (!isBlockable) nonBlockStart(task); const error', 'const error'),
+      edit(INVALIDATE, 'if (!isBlockable) nonBlockEnd(task); if (error', 'if (error'),
+    ),
+  ]),
+  ...seenBy({ scenario: 'waiting-callback', variant: 'end-waits' }, [
+    missing(
+      'an end whose range must not block may sleep',
+      null,
+      edit(
+        INVALIDATE,
+        'if (!isBlockable) nonBlockStart(task); yield* end(mn, range); if (!isBlockable) nonBlockEnd(task);',
+        'yield* end(mn, range);',
+      ),
+    ),
+  ]),
 ];

@@ -3,6 +3,10 @@
  * the range is over, though it never began?
  */
 import {
+  deviceCommand,
+  deviceCommandOps,
+  deviceSlowEndOps,
+  deviceSlowStartOps,
   intervalSubscriberInsert,
   intervalSubscriberRemove,
   refusingOps,
@@ -17,9 +21,20 @@ import { oomReapTaskMm } from '../../mm/oom.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { mmgetNotZero, mmput } from '../../mm-types/mm-struct.ts';
 import { setNotifierBehaviour } from '../../mmu-notifier/behaviour.ts';
+import type { MmuNotifierOps } from '../../mmu-notifier/mmu-notifier.ts';
+import { mmuNotifierUnregister } from '../../mmu-notifier/register.ts';
 import type { TaskDefinition } from '../../check/scenario.ts';
 import { defineScenario } from '../define-scenario.ts';
-import { ADDRESS, CALLED, munmap, subject, unpin, type Subject } from './subject.ts';
+import {
+  ADDRESS,
+  CALLED,
+  munmap,
+  subject,
+  unpin,
+  withDevice,
+  type DeviceState,
+  type Subject,
+} from './subject.ts';
 
 interface State extends Subject {
   readonly refusing: Subscriber;
@@ -118,6 +133,46 @@ export const refusedAfterIntervals = defineScenario<IntervalState>({
   goals: ['the reaper gave up', { name: 'the interval was hit', calls: 'subscriber_invalidate' }],
   *finally(state) {
     yield* subscriberPut(state.refusing);
+    yield* unpin(state);
+  },
+});
+
+const SLOW_OPS: Readonly<Record<string, MmuNotifierOps>> = {
+  'start-waits': deviceSlowStartOps,
+  'end-waits': deviceSlowEndOps,
+};
+
+const SLEEPS = {
+  verdict: 'violation',
+  kind: 'sleeping-in-atomic',
+  object: 'mutex_lock(&device.commands)',
+  invariant: 'I9',
+} as const;
+
+export const waitingCallback = defineScenario<DeviceState>({
+  name: 'waiting-callback',
+  models: ['K22', 'I9'],
+  about: 'the OOM reaper invalidates while a device is busy with a command',
+  variants: {
+    'start-waits': { about: 'the start waits for the device', expect: SLEEPS },
+    'end-waits': { about: 'the end does', expect: SLEEPS },
+    refuses: {
+      about: 'a start that would have to wait refuses, and the reaper gives up',
+      expect: { verdict: 'clean' },
+    },
+  },
+  setup: (machine, variant) => withDevice(machine, SLOW_OPS[variant] ?? deviceCommandOps),
+  tasks: {
+    reap,
+    command: {
+      *run({ device }) {
+        yield* deviceCommand(device);
+      },
+    },
+  },
+  goals: ['the reaper gave up'],
+  *finally(state) {
+    yield* mmuNotifierUnregister(state.device.mn, state.mm);
     yield* unpin(state);
   },
 });

@@ -14,10 +14,11 @@
  *
  * The device itself asks nobody: it goes by its entry, and takes no lock.
  */
+import { EAGAIN } from '../../base/errno.ts';
 import { deviceLoad, deviceStore } from '../../device/access.ts';
 import { declareCoherence } from '../../device/coherence.ts';
 import { deviceTranslations, setDeviceEntry } from '../../device/translations.ts';
-import { mutex, mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
+import { mutex, mutexLock, mutexTrylock, mutexUnlock } from '../../kernel/mutex.ts';
 import { downRead, upRead } from '../../kernel/rwsem.ts';
 import { spinLock, spinlock, spinUnlock } from '../../kernel/spinlock.ts';
 import { containerOf, embed, struct, type InstanceOf } from '../../kernel/struct.ts';
@@ -26,6 +27,7 @@ import { PAGE_SIZE, type MmStruct } from '../../mm-types/mm-struct.ts';
 import { pageToPfn } from '../../mm-types/page.ts';
 import {
   MmuNotifier,
+  mmuNotifierRangeBlockable,
   type MmuNotifierOps,
   type MmuNotifierRange,
 } from '../../mmu-notifier/mmu-notifier.ts';
@@ -94,6 +96,57 @@ export const deviceOps: MmuNotifierOps = {
   invalidateRangeStart: deviceInvalidateRangeStart,
   invalidateRangeEnd: deviceInvalidateRangeEnd,
 };
+
+/** Sends a command that takes its time before it lets go of the page; where it must not wait for one, it refuses. */
+const deviceStartByCommand = fn(function* deviceStartByCommand(
+  mn: MmuNotifier,
+  range: MmuNotifierRange,
+) {
+  const { commands } = deviceOf(mn);
+  if (mmuNotifierRangeBlockable(range)) yield* mutexLock(commands);
+  else if (!(yield* mutexTrylock(commands))) return -EAGAIN;
+  yield* deviceInvalidateRangeStart(mn, range);
+  yield* mutexUnlock(commands);
+  return 0;
+});
+
+/** The same, which waits in any case. */
+const deviceStartSlowly = fn(function* deviceStartSlowly(mn: MmuNotifier, range: MmuNotifierRange) {
+  const { commands } = deviceOf(mn);
+  yield* mutexLock(commands);
+  yield* deviceInvalidateRangeStart(mn, range);
+  yield* mutexUnlock(commands);
+  return 0;
+});
+
+const deviceEndSlowly = fn(function* deviceEndSlowly(mn: MmuNotifier, range: MmuNotifierRange) {
+  const { commands } = deviceOf(mn);
+  yield* mutexLock(commands);
+  yield* deviceInvalidateRangeEnd(mn, range);
+  yield* mutexUnlock(commands);
+});
+
+/** For a device that is asked by commands: refuses a range that must not block while one is under way. */
+export const deviceCommandOps: MmuNotifierOps = {
+  ...deviceOps,
+  invalidateRangeStart: deviceStartByCommand,
+};
+/** Wrong: waits in a start that must not block. */
+export const deviceSlowStartOps: MmuNotifierOps = {
+  ...deviceOps,
+  invalidateRangeStart: deviceStartSlowly,
+};
+/** Wrong: waits in the end of a range that must not block. */
+export const deviceSlowEndOps: MmuNotifierOps = {
+  ...deviceOps,
+  invalidateRangeEnd: deviceEndSlowly,
+};
+
+/** A command of the driver's own. May sleep. */
+export const deviceCommand = fn(function* deviceCommand(device: Device) {
+  yield* mutexLock(device.commands);
+  yield* mutexUnlock(device.commands);
+});
 
 /** `invalidate_page`, as it was: the entry of a page was cleared. Called with a page-table lock held or not. */
 const deviceInvalidatePage = fn(function* deviceInvalidatePage(
