@@ -23,6 +23,8 @@ export const ERROR_CODES = {
   MN211: 'a direct call ended in an oops',
   MN301: 'a token cannot be decoded',
   MN302: 'a token belongs to another version or scenario',
+  MN303: 'a saved search does not fit',
+  MN304: 'a file of a saved search cannot be used',
   MN401: 'a file exists already',
   MN402: 'a name cannot be used',
   MN501: 'a recording is refused',

@@ -85,10 +85,14 @@ export class OptimalDpor {
   }
 
   run(): ExploreResult {
-    // Operations are asked whether they are enabled, and in how many ways, between steps too.
+    return this.asRunning(() => this.explore());
+  }
+
+  /** Operations are asked whether they are enabled, and in how many ways, between steps too. */
+  protected asRunning<T>(code: () => T): T {
     const before = running;
     try {
-      return this.explore();
+      return code();
     } finally {
       setRunning(before);
     }
