@@ -5,7 +5,7 @@ import type { AnyScenario } from '../../src/check/scenario.ts';
 
 const PATCHES = ['patch 1', 'patch 2', 'patch 3', 'patch 11'];
 const BUGS = ['B-1', 'B-2', 'B-3', 'B-4', 'B-27', 'B-28', 'B-29', 'B-30', 'B-39', 'B-44'];
-const CASES = ['K2', 'K4', 'K5', 'K17', 'K18', 'K20'];
+const CASES = ['K2', 'K4', 'K5', 'K9', 'K17', 'K18', 'K20', 'K22'];
 const CANDIDATES = ['A-4', 'A-13', 'A-16', 'A-17'];
 
 function scenariosOf(name: string): readonly AnyScenario[] {
@@ -26,6 +26,41 @@ test.each([...PATCHES, ...BUGS, ...CASES, ...CANDIDATES])(
     expect(shown).not.toEqual([]);
   },
 );
+
+/** The invariant that each breaks, as its description says. The others are found by their consequences alone. */
+const BROKEN = {
+  'B-1': ['I1'],
+  'B-2': ['I7'],
+  'B-3': ['I1'],
+  'B-27': ['I8a'],
+  'B-28': ['I8b', 'I9'],
+  'B-30': ['I6'],
+  'B-39': ['I8a'],
+  'B-44': ['I5'],
+  K9: ['I8a'],
+  K20: ['I8b'],
+  K22: ['I9'],
+  'A-4': ['I10'],
+  'A-13': ['I12'],
+  'A-17': ['I4'],
+} as const;
+
+test.each(Object.entries(BROKEN))('%s breaks %j', (name, invariants) => {
+  const expected = scenariosOf(name).flatMap(({ variants }) =>
+    Object.values(variants).map((variant) => variant.expect?.invariant),
+  );
+  for (const invariant of invariants) expect(expected).toContain(invariant);
+});
+
+test('a violation is expected of a kind, and on an object unless it is a deadlock', () => {
+  for (const { name, variants } of DRIVER_SCENARIOS) {
+    for (const [variant, { expect: expected }] of Object.entries(variants)) {
+      if (expected?.verdict !== 'violation') continue;
+      expect(expected.kind, `${name} ${variant}`).toBeDefined();
+      if (expected.kind !== 'deadlock') expect(expected.object, `${name} ${variant}`).toBeDefined();
+    }
+  }
+});
 
 /** Each with two tasks and, below the second name, with three. */
 const RACES: readonly (readonly [two: string, three: string])[] = [

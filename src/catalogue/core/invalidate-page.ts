@@ -31,7 +31,12 @@ export const lateInvalidatePage = defineScenario<DeviceState>({
     },
     'v4.12': {
       about: 'c7ab0d2fdc84: under that lock, where a callback that sleeps must not be called',
-      expect: { verdict: 'violation', kind: 'sleeping-in-atomic', invariant: 'I9' },
+      expect: {
+        verdict: 'violation',
+        kind: 'sleeping-in-atomic',
+        object: 'mutex_lock(&device.commands)',
+        invariant: 'I9',
+      },
     },
     'fixed-v4.14': {
       about: 'start before the entry is cleared, and end after the lock is dropped; both may sleep',
