@@ -13,6 +13,8 @@ interface Opened {
   readonly step: number;
   /** Its start failed: an end may come, but none is owed. */
   readonly hasFailed: boolean;
+  /** The mm's exit took the notifier off the list meanwhile: an end that is called reaches nobody. */
+  isPastExit: boolean;
 }
 
 const ENDS = new Set([
@@ -32,7 +34,14 @@ export class StartAndEnd implements Rule {
   onCallbackReturn(run: CallbackRun): void {
     if (run.op !== 'invalidateRangeStart') return;
     const { record, name: callback, startStep: step, value } = run;
-    this.opened.push({ record, range: run.args[1], callback, step, hasFailed: value !== 0 });
+    this.opened.push({
+      record,
+      range: run.args[1],
+      callback,
+      step,
+      hasFailed: value !== 0,
+      isPastExit: false,
+    });
   }
 
   onCallback({ op, record, args, name }: CallbackRun): void {
@@ -51,17 +60,16 @@ export class StartAndEnd implements Rule {
     const over = this.opened.filter(({ range }) => range === args[0]);
     for (const item of over) {
       this.opened.splice(this.opened.indexOf(item), 1);
+      if (item.isPastExit) continue;
       if (!isFailed || !item.hasFailed) this.check(item, name, isFailed, false);
     }
   }
 
   onCall({ name, args }: CoreCall): void {
-    // Its notifiers are told no more.
     if (name !== 'mmu_notifier_release') return;
     const mm = argumentOf(args, 'mm_struct');
-    for (const item of this.opened.filter(({ record }) => record.mm === mm)) {
-      this.opened.splice(this.opened.indexOf(item), 1);
-      this.check(item, 'exit_mmap', false, false);
+    for (const item of this.opened) {
+      if (item.record.mm === mm && item.record.isListed) item.isPastExit = true;
     }
   }
 
@@ -71,7 +79,9 @@ export class StartAndEnd implements Rule {
 
   private check(item: Opened, place: string, isFailed: boolean, isGlobal: boolean): void {
     const { record, callback, hasFailed } = item;
-    if (hasFailed || !record.isListed || record.ops?.invalidateRangeEnd === undefined) return;
+    // Nobody has called its end, neither before the exit nor after it.
+    const isOwed = record.isListed || item.isPastExit;
+    if (hasFailed || !isOwed || record.ops?.invalidateRangeEnd === undefined) return;
     const why = isFailed ? ', as another start failed' : '';
     this.report(record, `${callback} has succeeded and gets no end${why}`, callback, place, {
       isGlobal,
