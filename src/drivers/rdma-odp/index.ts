@@ -3,7 +3,12 @@ import type { ModuleType } from '../../kernel/module.ts';
 import type { UmemVersion } from './ib-priv.ts';
 import { mlx5Module } from './mlx5-main.ts';
 import type { Mlx5Version } from './mlx5-priv.ts';
-import { umemV53, umemV53Unannotated, umemV53Unlocking } from './umem-odp-before-series.ts';
+import {
+  umemV53,
+  umemV53NoRecheck,
+  umemV53Unannotated,
+  umemV53Unlocking,
+} from './umem-odp-before-series.ts';
 import {
   umemFixed,
   umemSeries,
@@ -49,18 +54,21 @@ function version(umem: UmemVersion, synchronizes: boolean, mlx5: Mlx5Version): R
 const OLD: Mlx5Version = {
   locksDeath: false,
   locksParent: false,
+  publishes: true,
   skipsUnmapped: false,
   wakesLocked: true,
 };
 /** v5.4: 9dc775e7f550, and the parent's table under its lock. */
 const NEWER: Mlx5Version = { ...OLD, locksDeath: true, locksParent: true };
 /** v5.5: an invalidation without mapped pages does not look at the region. */
-const NEWEST: Mlx5Version = { ...NEWER, skipsUnmapped: true };
+const NEWEST: Mlx5Version = { ...NEWER, publishes: false, skipsUnmapped: true };
 
 /** v5.3. */
 export const rdmaV53 = version(umemV53, false, OLD);
 /** v5.3 with 7608bf40cf24 (B-10). */
 export const rdmaV53Unlocking = version(umemV53Unlocking, false, OLD);
+/** v5.3 without the second look at `active` (B-47). */
+export const rdmaV53NoRecheck = version(umemV53NoRecheck, false, OLD);
 /** As patches 6 and 7 make it. */
 export const rdmaSeries = version(umemSeries, true, OLD);
 /** The same, where a grace period may be as short as it likes (ODP-1). */
@@ -78,3 +86,6 @@ export const rdmaFixed = version(umemFixed, true, NEWEST);
 /** v5.3 and the series as lockdep sees them (A-5). */
 export const rdmaV53Unannotated = version(umemV53Unannotated, false, OLD);
 export const rdmaSeriesUnannotated = version(umemSeriesUnannotated, true, OLD);
+/** The series and v5.4 where a region can be found before it is made (B-14). */
+export const rdmaSeriesUnpublished = version(umemSeries, true, { ...OLD, publishes: false });
+export const rdmaV54Unpublished = version(umemV54ListsLast, true, { ...NEWER, publishes: false });

@@ -9,7 +9,7 @@ import { EINVAL, ENOMEM } from '../../base/errno.ts';
 import { warnOn } from '../../kernel/assertion.ts';
 import { atomicRead } from '../../kernel/atomic.ts';
 import { errPtr, isErr, type ErrPtr } from '../../kernel/err-ptr.ts';
-import { smpStoreRelease, writeOnce } from '../../kernel/field.ts';
+import { smpStoreRelease } from '../../kernel/field.ts';
 import type { Body } from '../../kernel/operation.ts';
 import { kfree } from '../../kernel/slab.ts';
 import { synchronizeSrcu } from '../../kernel/srcu.ts';
@@ -27,9 +27,9 @@ import {
   type IbUmem,
   type RegMrArgs,
 } from './ib-priv.ts';
-import { globals, mlx5Ib, toIbUmemOdp, toMmr, type Mlx5IbMr } from './mlx5-priv.ts';
+import { globals, mlx5Ib, publishPrivate, toIbUmemOdp, toMmr, type Mlx5IbMr } from './mlx5-priv.ts';
 import { implicitMrAlloc, mlx5IbFreeImplicitMr, mlx5IbInvalidateRange } from './mlx5-odp.ts';
-import { declare, destroyMkeyOf, regCreate } from './mlx5-xlt.ts';
+import { declare, destroyMkeyOf, hideKey, regCreate } from './mlx5-xlt.ts';
 import {
   IB_ACCESS_LOCAL_WRITE,
   IB_ACCESS_ON_DEMAND,
@@ -58,7 +58,7 @@ const mlx5IbAllocImplicitMr = fn(function* mlx5IbAllocImplicitMr(
     yield* umemVersion().release(odp);
     return imr;
   }
-  yield* writeOnce(odp, 'private', imr);
+  yield* publishPrivate(odp, imr);
   yield* smpStoreRelease(imr, 'live', true);
   return imr.ibmr;
 });
@@ -79,7 +79,7 @@ const regOdpMr = fn(
     declare(mr, odp.umem.owningMm!, 'start');
     mr.ibmr.pd = context.pd;
     mr.umem = odp.umem;
-    yield* writeOnce(odp, 'private', mr);
+    yield* publishPrivate(odp, mr);
     yield* smpStoreRelease(mr, 'live', true);
     return mr.ibmr;
   },
@@ -138,15 +138,21 @@ export const mlx5IbRegUserMr = fn(function* mlx5IbRegUserMr(
   return yield* (isOnDemand ? regOdpMr : regPinnedMr)(context, args);
 });
 
+/** No new faults and prefetches find the region, and those that are running are over. */
+const shutOut = fn(
+  function* shutOut(mr: Mlx5IbMr) {
+    yield* smpStoreRelease(mr, 'live', false);
+    yield* hideKey(mr);
+    yield* synchronizeSrcu(globals().mrSrcu);
+  },
+  { name: 'dereg_mr' },
+);
+
 /** Ends paging of a region: when it has returned, the adapter has no entries, and no fault or notifier knows it. */
 const endOdp = fn(
   function* endOdp(mr: Mlx5IbMr) {
     const odp = toIbUmemOdp(mr.umem!);
-    // No new faults and prefetches.
-    yield* smpStoreRelease(mr, 'live', false);
-    // Those that are running.
-    yield* synchronizeSrcu(globals().mrSrcu);
-    // Those that are queued.
+    // Prefetches that are queued.
     if ((yield* atomicRead(mr.numPendingPrefetch)) > 0) {
       yield* flushWorkqueue(globals().systemUnboundWq!);
     }
@@ -165,12 +171,9 @@ export const mlx5IbDeregMr = fn(function* mlx5IbDeregMr(ibmr: IbMr) {
   const mr = toMmr(ibmr);
   const umem = mr.umem!;
   const { isOdp } = umem;
+  yield* shutOut(mr);
   if (isOdp) yield* endOdp(mr);
   yield* destroyMkeyOf(mr);
-  if (!isOdp) {
-    yield* smpStoreRelease(mr, 'live', false);
-    yield* synchronizeSrcu(globals().mrSrcu);
-    yield* ibUmemRelease(umem);
-  }
+  if (!isOdp) yield* ibUmemRelease(umem);
   yield* kfree(mr);
 });

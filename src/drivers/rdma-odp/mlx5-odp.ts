@@ -45,10 +45,19 @@ import {
   umemVersion,
   type IbPd,
 } from './ib-priv.ts';
-import { globals, mlx5Ib, Mlx5IbPfault, toIbUmemOdp, type Mlx5IbMr } from './mlx5-priv.ts';
+import {
+  globals,
+  mlx5Ib,
+  Mlx5IbPfault,
+  privateOf,
+  publishPrivate,
+  toIbUmemOdp,
+  type Mlx5IbMr,
+} from './mlx5-priv.ts';
 import {
   declare,
   destroyMkeyOf,
+  hideKey,
   odpLookup,
   regCreate,
   updateKlm,
@@ -104,7 +113,7 @@ const zapRange = fn(
 const invalidateLocked = fn(
   function* invalidateLocked(odp: UmemOdp, start: number, end: number) {
     if (globals().version!.skipsUnmapped && odp.npages === 0) return;
-    const mr = (yield* readOnce(odp, 'private')) as Mlx5IbMr | null;
+    const mr = yield* privateOf(odp);
     if (mr === null || mr.ibmr.pd === null) return;
     yield* zapRange(odp, mr, start, end);
     yield* ibUmemOdpUnmapDmaPages(odp, start, end);
@@ -130,7 +139,7 @@ export const mlx5IbInvalidateRange = fn(function* mlx5IbInvalidateRange(
     yield* mutexUnlock(odp.umemMutex);
     return;
   }
-  const mr = (yield* readOnce(odp, 'private')) as Mlx5IbMr | null;
+  const mr = yield* privateOf(odp);
   if (mr === null || mr.ibmr.pd === null) return;
   // Others may do the same at the same time: they write nothing else.
   yield* zapRange(odp, mr, start, end);
@@ -177,10 +186,11 @@ const leafIsFree = fn(
 const mrLeafFreeAction = fn(function* mrLeafFreeAction(work: WorkStruct) {
   const odp = containerOf(work, UmemOdp, 'work');
   const index = ibUmemStart(odp) / MLX5_IMR_MTT_SIZE;
-  const mr = (yield* readOnce(odp, 'private')) as Mlx5IbMr;
+  const mr = (yield* privateOf(odp))!;
   const imr = (yield* readOnce(mr, 'parent')) as Mlx5IbMr;
   // No fault that comes from now on finds it, and those that did are waited for.
   yield* writeOnce(mr, 'parent', null);
+  yield* hideKey(mr);
   yield* synchronizeSrcu(globals().mrSrcu);
   if (globals().version!.locksParent) {
     yield* dropFromParent(imr, index);
@@ -223,9 +233,11 @@ const makeChild = fn(
     }
     declare(mtt, root.umem.owningMm!, 'start');
     initWork(odp.work, mrLeafFreeAction);
-    // From here on an invalidation looks at the child, which is still being set up.
-    yield* writeOnce(odp, 'private', mtt);
-    mtt.parent = imr;
+    const { publishes } = globals().version!;
+    if (publishes) mtt.parent = imr;
+    // From here on an invalidation looks at the child, which may still be being set up.
+    yield* publishPrivate(odp, mtt);
+    if (!publishes) mtt.parent = imr;
     yield* smpStoreRelease(mtt, 'live', true);
     return odp;
   },
@@ -264,7 +276,7 @@ const implicitMrGetData = fn(function* implicitMrGetData(
 
 /** Lets a child of an implicit region that is being destroyed die, unless it is dying already. umem_rwsem is held. */
 const mrLeafFree = fn(function* mrLeafFree(odp: UmemOdp, imr: Mlx5IbMr) {
-  const mr = (yield* readOnce(odp, 'private')) as Mlx5IbMr | null;
+  const mr = yield* privateOf(odp);
   if (mr === null || (yield* readOnce(mr, 'parent')) !== imr) return;
   const isLocked = umemVersion().locksUnmap;
   if (isLocked) yield* mutexLock(odp.umemMutex);
@@ -298,7 +310,7 @@ interface FaultRange {
 /** Maps pages of one region and tells the adapter: how many, or -errno. */
 const faultInUmem = fn(
   function* faultInUmem(odp: UmemOdp, { ioVirt, bcnt, flags }: FaultRange) {
-    const mr = (yield* readOnce(odp, 'private')) as Mlx5IbMr;
+    const mr = (yield* privateOf(odp))!;
     const isDowngrade = (flags & MLX5_PF_FLAGS_DOWNGRADE) !== 0;
     const isWritable = odp.umem.isWritable && !isDowngrade;
     const accessMask = ODP_READ_ALLOWED_BIT | (isWritable ? ODP_WRITE_ALLOWED_BIT : 0);

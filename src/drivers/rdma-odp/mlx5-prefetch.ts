@@ -24,7 +24,7 @@ import {
   type IbSge,
   type IbUcontext,
 } from './ib-priv.ts';
-import { globals, mlx5Ib, PrefetchMrWork } from './mlx5-priv.ts';
+import { globals, mlx5Ib, PrefetchMrWork, type Mlx5IbMr } from './mlx5-priv.ts';
 import {
   MLX5_PF_FLAGS_DOWNGRADE,
   MLX5_PF_FLAGS_PREFETCH,
@@ -52,41 +52,38 @@ const mlx5IbPrefetchSgList = fn(function* mlx5IbPrefetchSgList(
   return error;
 });
 
-/** Counts a queued prefetch on each region, or, if one of them cannot be used, on none: 0 or -errno. */
+/** Counts a queued prefetch on each region, or, if one of them cannot be used, on none: the regions, or -errno. */
 const numPendingPrefetchInc = fn(function* numPendingPrefetchInc(
   pd: IbPd,
   sgList: readonly IbSge[],
-): Body<number> {
+): Body<readonly Mlx5IbMr[] | number> {
   const section = yield* srcuReadLock(globals().mrSrcu);
+  const counted: Mlx5IbMr[] = [];
   let error = 0;
-  let counted = 0;
   for (const { lkey } of sgList) {
     const mr = yield* xaLoad(globals().mkeyTable, lkey);
     if (mr === null) error = -ENOENT;
     else if (!(yield* smpLoadAcquire(mr, 'live'))) error = -EFAULT;
     else if (mr.ibmr.pd !== pd || !mr.umem!.isOdp) error = -EINVAL;
-    else yield* atomicInc(mr.numPendingPrefetch);
-    if (error !== 0) break;
-    counted += 1;
+    if (mr === null || error !== 0) break;
+    yield* atomicInc(mr.numPendingPrefetch);
+    counted.push(mr);
   }
-  if (error !== 0) yield* numPendingPrefetchDec(sgList.slice(0, counted));
+  if (error !== 0) yield* numPendingPrefetchDec(counted);
   yield* srcuReadUnlock(globals().mrSrcu, section);
-  return error;
+  return error === 0 ? counted : error;
 });
 
 /** Takes the count back. The regions are still there: whoever destroys one waits for it. */
-const numPendingPrefetchDec = fn(function* numPendingPrefetchDec(sgList: readonly IbSge[]) {
-  for (const { lkey } of sgList) {
-    const mr = yield* xaLoad(globals().mkeyTable, lkey);
-    if (mr !== null) yield* atomicDec(mr.numPendingPrefetch);
-  }
+const numPendingPrefetchDec = fn(function* numPendingPrefetchDec(regions: readonly Mlx5IbMr[]) {
+  for (const mr of regions) yield* atomicDec(mr.numPendingPrefetch);
 });
 
 const mlx5IbPrefetchMrWork = fn(function* mlx5IbPrefetchMrWork(work: WorkStruct) {
   const w = containerOf(work, PrefetchMrWork, 'work');
   // The program does not hear of it.
   yield* mlx5IbPrefetchSgList(w.pd!, w.pfFlags, w.sgList!);
-  yield* numPendingPrefetchDec(w.sgList!);
+  yield* numPendingPrefetchDec(w.regions as readonly Mlx5IbMr[]);
   yield* kfree(w);
 });
 
@@ -109,11 +106,12 @@ export const mlx5IbAdviseMr = fn(function* mlx5IbAdviseMr(
   }
   const work = yield* kzalloc(PrefetchMrWork, GFP_KERNEL);
   if (work === null) return -ENOMEM;
-  const error = yield* numPendingPrefetchInc(context.pd, sgList);
-  if (error !== 0) {
+  const regions = yield* numPendingPrefetchInc(context.pd, sgList);
+  if (typeof regions === 'number') {
     yield* kfree(work);
-    return error;
+    return regions;
   }
+  work.regions = regions;
   work.pd = context.pd;
   work.pfFlags = pfFlags;
   work.sgList = sgList;

@@ -4,10 +4,13 @@
  * Who keeps a region: it is in `mkey_table` until it is destroyed, and whoever finds it there is in a read section of
  * `mr_srcu`. `live` says whether faults may use it; destroying clears it and then waits for that SRCU domain, which is
  * the driver's own and not the notifiers'.
+ * Simplified: a region that is destroyed leaves `mkey_table` before that wait, as from v5.5 on.
  * Left out: the cache of memory keys, memory windows, indirect keys of programs, device memory.
  */
 import { atomic } from '../../kernel/atomic.ts';
+import { readOnce, smpLoadAcquire, smpStoreRelease, writeOnce } from '../../kernel/field.ts';
 import { moduleText } from '../../kernel/module.ts';
+import type { Operation } from '../../kernel/operation.ts';
 import { srcuStruct } from '../../kernel/srcu.ts';
 import {
   containerOf,
@@ -57,6 +60,8 @@ export const PrefetchMrWork = struct('prefetch_mr_work', {
   pd: ptr<IbPd>(),
   pfFlags: 0,
   sgList: ptr<readonly IbSge[]>(),
+  /** What it counts on. */
+  regions: ptr<readonly StructObject[]>(),
 });
 export type PrefetchMrWork = InstanceOf<typeof PrefetchMrWork>;
 
@@ -66,6 +71,11 @@ export interface Mlx5Version {
   readonly locksDeath: boolean;
   /** Whoever rewrites the parent's table holds the parent's umem_mutex (B-12). */
   readonly locksParent: boolean;
+  /**
+   * What a region has is stored before it can be found, and whoever finds it sees that. False: as it is up to v5.4, see
+   * B-14.
+   */
+  readonly publishes: boolean;
   /** v5.5: without a mapped page there is nothing to invalidate, and the region is not looked at (B-14). */
   readonly skipsUnmapped: boolean;
   /** A worker that ends a child wakes the parent's destroyer under a lock that this one takes, too (ODP-2). */
@@ -84,6 +94,21 @@ export const globals = mlx5Ib.data({
   /** Prefetches. */
   systemUnboundWq: ptr<Workqueue>(),
 });
+
+/** Lets invalidations and faults find the region: `umem_odp->private = mr`. */
+export function publishPrivate(odp: UmemOdp, mr: Mlx5IbMr): Operation<void> {
+  return globals().version!.publishes
+    ? smpStoreRelease(odp, 'private', mr)
+    : writeOnce(odp, 'private', mr);
+}
+
+/** The region of memory, NULL while it has none. */
+export function privateOf(odp: UmemOdp): Operation<Mlx5IbMr | null> {
+  const read = globals().version!.publishes
+    ? smpLoadAcquire(odp, 'private')
+    : readOnce(odp, 'private');
+  return read as Operation<Mlx5IbMr | null>;
+}
 
 /** The region that a program knows as `ibmr`. */
 export function toMmr(ibmr: IbMr): Mlx5IbMr {

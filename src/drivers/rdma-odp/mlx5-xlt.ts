@@ -9,14 +9,14 @@ import { declareCoherence, withdrawCoherence } from '../../device/coherence.ts';
 import { setDeviceEntry } from '../../device/translations.ts';
 import { readOnce } from '../../kernel/field.ts';
 import { GFP_KERNEL, GFP_NOFAIL } from '../../kernel/gfp.ts';
-import type { Body } from '../../kernel/operation.ts';
+import type { Body, Operation } from '../../kernel/operation.ts';
 import { downRead, upRead } from '../../kernel/rwsem.ts';
 import { kfree, kzalloc } from '../../kernel/slab.ts';
 import { xaErase, xaErr, xaStore } from '../../kernel/xarray.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import type { MmStruct } from '../../mm-types/mm-struct.ts';
 import { ODP_DMA_UNIT, ODP_WRITE_ALLOWED_BIT, type UmemOdp } from './ib-priv.ts';
-import { globals, Mlx5IbMr, mlx5Ib, toIbUmemOdp } from './mlx5-priv.ts';
+import { globals, Mlx5IbMr, mlx5Ib, privateOf, toIbUmemOdp } from './mlx5-priv.ts';
 import { createMkey, destroyMkey, MLX5_IMR_MTT_SIZE, type MkeyContext } from './nic.ts';
 import { dmaAddressOf, umemsInRange } from './umem-odp.ts';
 
@@ -46,7 +46,7 @@ export const zapMtt = fn(
 
 /** Whether `odp` is a child of `parent` that can be used. umem_rwsem is held. */
 const checkParent = fn(function* checkParent(odp: UmemOdp, parent: Mlx5IbMr) {
-  const mr = (yield* readOnce(odp, 'private')) as Mlx5IbMr | null;
+  const mr = yield* privateOf(odp);
   if (mr === null || (yield* readOnce(mr, 'parent')) !== parent) return false;
   return !(yield* readOnce(odp, 'dying'));
 });
@@ -70,7 +70,7 @@ export const updateKlm = fn(
   function* updateKlm(imr: Mlx5IbMr, index: number) {
     // mlx5_odp_populate_klm: what is there now.
     const odp = yield* odpLookup(index * MLX5_IMR_MTT_SIZE, MLX5_IMR_MTT_SIZE, imr);
-    const child = odp === null ? null : ((yield* readOnce(odp, 'private')) as Mlx5IbMr);
+    const child = odp === null ? null : yield* privateOf(odp);
     const { klm } = imr.mkey!;
     // mlx5_ib_post_send_wait: what the adapter is told.
     if (child === null) yield* xaErase(klm, index);
@@ -97,11 +97,15 @@ export const regCreate = fn(function* regCreate(context: MkeyContext): Body<Mlx5
   return null;
 });
 
-/** The key goes: first for faults, then for the adapter. Whoever found it before is in mr_srcu. */
+/** Faults find the region no more; those that have are in mr_srcu. */
+export function hideKey(mr: Mlx5IbMr): Operation<Mlx5IbMr | null> {
+  return xaErase(globals().mkeyTable, mr.ibmr.lkey);
+}
+
+/** The adapter's key goes. */
 export const destroyMkeyOf = fn(
   function* destroyMkeyOf(mr: Mlx5IbMr) {
     const mkey = mr.mkey!;
-    yield* xaErase(globals().mkeyTable, mkey.key);
     yield* destroyMkey(mkey);
     withdrawCoherence(mkey.mtt, 0, mkey.length / PAGE_SIZE);
   },

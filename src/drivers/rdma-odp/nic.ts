@@ -43,8 +43,8 @@ export const MLX5_IMR_MTT_SIZE = 2 ** MLX5_IMR_MTT_SHIFT;
 
 /** Keys that an adapter has. */
 const MKEY_COUNT = 6;
-/** How often the remote side tries to get past a fault: IBV_QP_RETRY_CNT. */
-const RETRY_COUNT = 7;
+/** How often the remote side tries again to get past a fault: IBV_QP_RETRY_CNT, of which hardware allows up to 7. */
+const RETRY_COUNT = 3;
 
 const FREE = 0;
 const PAGES = 1;

@@ -99,17 +99,21 @@ function rangeStart(
   });
 }
 
-const ibUmemNotifierInvalidateRangeEnd = fn(function* ibUmemNotifierInvalidateRangeEnd(
-  mn: MmuNotifier,
-  range: MmuNotifierRange,
-) {
-  const perMm = perMmOf(mn);
-  if (!perMm.active) return;
-  for (const odp of umemsInRange(perMm, range.start, range.end)) {
-    yield* ibUmemNotifierEndAccount(odp);
-  }
-  yield* upRead(perMm.umemRwsem);
-});
+/**
+ * Between `active` being cleared and the unlinking, the notifier is called and does nothing.
+ *
+ * @param rechecks whether it looks at `active` again; without that it gives back what start did not keep (B-47).
+ */
+function rangeEnd(rechecks: boolean): NonNullable<MmuNotifierOps['invalidateRangeEnd']> {
+  return fn(function* ibUmemNotifierInvalidateRangeEnd(mn: MmuNotifier, range: MmuNotifierRange) {
+    const perMm = perMmOf(mn);
+    if (rechecks && !perMm.active) return;
+    for (const odp of umemsInRange(perMm, range.start, range.end)) {
+      yield* ibUmemNotifierEndAccount(odp);
+    }
+    yield* upRead(perMm.umemRwsem);
+  });
+}
 
 const freePerMm = fn(function* freePerMm(rcu: RcuHead) {
   yield* kfree(containerOf(rcu, PerMm, 'rcu'));
@@ -219,11 +223,22 @@ const newUmem = fn(
   { name: 'ib_umem_odp_get' },
 );
 
-function makeV53(unlocksOnRefusal: boolean, isAnnotated: boolean = true): UmemVersion {
+/** Where versions of v5.3's code differ. */
+interface Differences {
+  /** 7608bf40cf24 (B-10). */
+  readonly unlocksOnRefusal?: boolean;
+  /** The end looks at `active` again (B-47); it does unless this is false. */
+  readonly rechecks?: boolean;
+  /** As {@link UmemVersion} has it; true if left out. */
+  readonly isAnnotated?: boolean;
+}
+
+function makeVersion(differences: Differences): UmemVersion {
+  const { unlocksOnRefusal = false, rechecks = true, isAnnotated = true } = differences;
   const ops: MmuNotifierOps = {
     release: ibUmemNotifierRelease,
     invalidateRangeStart: rangeStart(unlocksOnRefusal),
-    invalidateRangeEnd: ibUmemNotifierInvalidateRangeEnd,
+    invalidateRangeEnd: rangeEnd(rechecks),
   };
   const alloc = allocPerMmWith(ops);
 
@@ -307,8 +322,10 @@ const ibUmemOdpRelease = fn(function* ibUmemOdpRelease(odp: UmemOdp) {
   yield* freeUmem(odp);
 });
 
-export const umemV53 = makeV53(false);
+export const umemV53 = makeVersion({});
 /** With 7608bf40cf24 (B-10). */
-export const umemV53Unlocking = makeV53(true);
+export const umemV53Unlocking = makeVersion({ unlocksOnRefusal: true });
+/** Without the second look at `active` (B-47). */
+export const umemV53NoRecheck = makeVersion({ rechecks: false });
 /** v5.3 as lockdep sees it (A-5). */
-export const umemV53Unannotated = makeV53(false, false);
+export const umemV53Unannotated = makeVersion({ isAnnotated: false });

@@ -117,7 +117,10 @@ const ibUmemNotifierInvalidateRangeStart = fn(function* ibUmemNotifierInvalidate
   return error;
 });
 
-/** @param rechecks whether it looks at `users` again; without that it gives back what start did not keep (B-47). */
+/**
+ * @param rechecks whether it looks at `users` again. Without that nothing is lost: the put that makes it 0 has unlinked
+ * the notifier before umem_rwsem is free again, so whoever finds it put in start does not come here (B-47).
+ */
 function rangeEnd(rechecks: boolean): NonNullable<MmuNotifierOps['invalidateRangeEnd']> {
   return fn(function* ibUmemNotifierInvalidateRangeEnd(mn: MmuNotifier, range: MmuNotifierRange) {
     const perMm = perMmOf(mn);
@@ -222,7 +225,7 @@ interface Differences {
   readonly getsOwningMm: boolean;
   /** a4e63bce1414: who makes a child takes the mm into use, or gives up (B-13). */
   readonly pinsForChild: boolean;
-  /** The end looks at `users` again (B-47). */
+  /** The end looks at `users` again. */
   readonly rechecks: boolean;
   /**
    * No grace period ends between mmu_notifier_put and the up_write of the lock that is freed after it: nothing in the
