@@ -8,6 +8,7 @@ import type { AnyScenario, Scenario } from '../check/scenario.ts';
 import type { Machine } from '../mm/machine.ts';
 import { CORE_SCENARIOS } from './core/index.ts';
 import { AMDKFD_SCENARIOS } from './drivers/amdkfd.ts';
+import { RADEON_SCENARIOS } from './drivers/radeon.ts';
 import { findProgram, PROGRAMS } from './program/index.ts';
 import { kfdUnregister } from './series/kfd-unregister.ts';
 import { lastPut } from './series/last-put.ts';
@@ -34,6 +35,7 @@ export const DRIVER_SCENARIOS: readonly AnyScenario[] = [
   hidden(unload),
   ...CORE_SCENARIOS,
   ...AMDKFD_SCENARIOS.map(hidden),
+  ...RADEON_SCENARIOS.map(hidden),
 ];
 
 function listedPrograms(): AnyScenario[] {

@@ -14,6 +14,7 @@ import { unloadModule, type ModuleType } from '../../kernel/module.ts';
 import { armDirectReclaim } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
+import { radeonIntervalPairs, radeonPairs, radeonTriples } from './radeon-pairs.ts';
 import {
   ADDRESS,
   BOUND,
@@ -46,7 +47,7 @@ const GPU_WRITES_ON = {
 } as const;
 
 /** The work unregisters, which calls release again, which queues the work again: see radeon-release-twice. */
-const RELEASED_TWICE = { name: 'A-23', kind: 'use-after-free', object: 'radeon_mn' } as const;
+const RELEASED_TWICE = { name: 'A-30', kind: 'use-after-free', object: 'radeon_mn' } as const;
 
 const radeonExit = defineScenario<RadeonState>({
   name: 'radeon-exit',
@@ -85,7 +86,7 @@ const radeonExit = defineScenario<RadeonState>({
 
 const releasedTwice = defineScenario<RadeonState>({
   name: 'radeon-release-twice',
-  models: ['A-23'],
+  models: ['A-30'],
   about: 'a program exits that the driver watches; the GPU has nothing to do',
   variants: {
     'v5.3': {
@@ -177,7 +178,7 @@ const radeonUnpaired = defineScenario<RadeonState>({
 
 const radeonNoMemory = defineScenario<RadeonState>({
   name: 'radeon-no-memory',
-  models: ['patch 8', 'A-2', 'D8-3', 'C10'],
+  models: ['patch 8', 'A-2', 'D8-3'],
   about: 'an allocation or a wait fails while a program registers memory; then the program exits',
   variants: {
     series: {
@@ -210,7 +211,7 @@ const DEADLOCK = { verdict: 'violation', kind: 'deadlock' } as const;
 
 const radeonReclaim = defineScenario<RadeonState>({
   name: 'radeon-reclaim',
-  models: ['patch 8', 'D8-4', 'C2'],
+  models: ['patch 8', 'D8-4'],
   about:
     'a job needs a page that is not there yet; the allocation enters reclaim, which comes to a page of another buffer of it',
   variants: {
@@ -290,7 +291,7 @@ const radeonRebind = defineScenario<RadeonState>({
 
 const radeonCloseBusy = defineScenario<RadeonState>({
   name: 'radeon-close-busy',
-  models: ['A-24'],
+  models: ['A-31'],
   about: 'a program closes a buffer while the GPU has a job for it, and drops the page',
   variants: {
     'v5.3': { about: 'the buffer is watched no more; the GPU writes on', expect: STALE },
@@ -326,4 +327,7 @@ export const RADEON_SCENARIOS = [
   radeonReclaim,
   radeonRebind,
   radeonCloseBusy,
+  radeonPairs,
+  radeonIntervalPairs,
+  radeonTriples,
 ];

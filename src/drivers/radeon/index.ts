@@ -1,4 +1,5 @@
 /** radeon by version: the modules that a scenario can load. */
+import { mmuNotifierSynchronizeV317 } from '../../mmu-notifier/before-series.ts';
 import { mmuNotifierSynchronize } from '../../mmu-notifier/get-put.ts';
 import { userptrV53 } from './before-series.ts';
 import { userptrRetrying, userptrV55 } from './later.ts';
@@ -37,8 +38,11 @@ export const radeonV54 = radeonModule({ userptr: userptrV54, synchronize });
 /** v5.4 on a machine with two boards. */
 export const radeonV54Two = radeonModule({ userptr: userptrV54, synchronize, devices: 2 });
 
-/** v5.4's form, mended. */
-export const radeonFixed = radeonModule({ userptr: userptrFixed, synchronize });
+/** v5.4's form, mended; its exit waits until free_notifier has been called, wherever that was queued (A-13). */
+export const radeonFixed = radeonModule({
+  userptr: userptrFixed,
+  synchronize: mmuNotifierSynchronizeV317,
+});
 
 /** v5.5. */
 export const radeonV55 = radeonModule({ userptr: userptrV55, synchronize });

@@ -1,0 +1,176 @@
+/**
+ * Each thing that can happen to a program whose memory the GPU uses, beside each other one, and what three do together.
+ * For the two mended forms: what is found here is known of no kernel.
+ */
+import { MADV_DONTNEED, PROT_READ } from '../../base/mman.ts';
+import { DRM_IOCTL_GEM_CLOSE } from '../../drivers/radeon/index.ts';
+import type { Variant } from '../../check/scenario.ts';
+import { goal } from '../../kernel/choose.ts';
+import { unloadModule } from '../../kernel/module.ts';
+import type { Body } from '../../kernel/operation.ts';
+import { reclaimPage } from '../../mm/reclaim.ts';
+import { PAGE_SIZE } from '../../mm/vma.ts';
+import { defineScenario } from '../define-scenario.ts';
+import {
+  ADDRESS,
+  BOUND,
+  D8_4,
+  MODULES,
+  OLD,
+  prepare,
+  REGISTERED,
+  submitWrite,
+  unpin,
+  userptr,
+  type RadeonState,
+} from './radeon-subject.ts';
+
+type Action = (state: RadeonState) => Body<unknown>;
+
+const ACTIONS: Readonly<Record<string, Action>> = {
+  *register(state) {
+    yield* userptr(state, ADDRESS, REGISTERED);
+  },
+  *unregister({ process, fd, handle }) {
+    yield* process.ioctl(fd, DRM_IOCTL_GEM_CLOSE, handle);
+  },
+  *access(state) {
+    yield* submitWrite(state, state.handle);
+  },
+  *munmap({ process }) {
+    yield* process.munmap(ADDRESS, PAGE_SIZE);
+  },
+  *drop({ process }) {
+    yield* process.madvise(ADDRESS, PAGE_SIZE, MADV_DONTNEED);
+  },
+  *mprotect({ process }) {
+    yield* process.mprotect(ADDRESS, PAGE_SIZE, PROT_READ);
+  },
+  *fork({ process }) {
+    yield* process.fork();
+  },
+  // The page is shared with a child: the write copies it.
+  *cow({ process }) {
+    yield* process.store(ADDRESS, OLD);
+  },
+  *reclaim({ mm }) {
+    yield* reclaimPage(mm, ADDRESS, true);
+  },
+  *exit({ process }) {
+    yield* process.exit();
+  },
+  *close({ process, fd }) {
+    yield* process.close(fd);
+  },
+  *unload({ module }) {
+    yield* unloadModule(module);
+  },
+};
+
+const STALE = {
+  verdict: 'violation',
+  kind: 'invariant',
+  object: 'page',
+  invariant: 'I8b',
+} as const;
+
+const COPIES_UNDER_RESERVATION: Variant = {
+  about: 'a copy on write tells the notifiers with the reservation held (D8-4)',
+  expect: { verdict: 'violation', kind: 'lock-order' },
+};
+
+type Special = Readonly<Record<string, Variant>>;
+
+/** What a form that looks pages up with reservations held, and without a retry, cannot avoid. */
+const OF_FIXED: Special = {
+  'access+drop': { about: 'see radeon-rebind', expect: STALE, alsoKnown: [D8_4] },
+  'access+reclaim': { about: 'see radeon-rebind', expect: STALE, alsoKnown: [D8_4] },
+  'access+fork': COPIES_UNDER_RESERVATION,
+  'access+cow': COPIES_UNDER_RESERVATION,
+};
+
+const OF_RETRYING: Special = {};
+
+function pairs(special: Special): Record<string, Variant> {
+  const names = Object.keys(ACTIONS);
+  const found: Record<string, Variant> = {};
+  for (const [at, first] of names.entries()) {
+    for (const second of names.slice(at)) {
+      const pair = `${first}+${second}`;
+      found[pair] = special[pair] ?? { expect: { verdict: 'clean' } };
+    }
+  }
+  return found;
+}
+
+function act(state: RadeonState, variant: string, which: number): Body<unknown> {
+  const name = variant.split('+')[which] as string;
+  return (ACTIONS[name] as Action)(state);
+}
+
+function pairsOf(name: string, version: string, special: Special) {
+  return defineScenario<RadeonState>({
+    name,
+    models: ['patch 8'],
+    about: `each thing that can happen to memory that the GPU uses, beside each other one (${version})`,
+    variants: pairs(special),
+    setup(machine, variant) {
+      const module = MODULES[version] as (typeof MODULES)[string];
+      const state = prepare(machine, { flags: BOUND, module });
+      if (variant.includes('cow')) machine.runNow(state.process.fork());
+      // Otherwise the module cannot go.
+      const isClosed = variant.includes('unload') && !variant.includes('close');
+      if (isClosed) machine.runNow(state.process.close(state.fd));
+      return state;
+    },
+    tasks: {
+      first: {
+        cpu: 0,
+        *run(state, variant) {
+          yield* act(state, variant, 0);
+          goal('the first is done');
+        },
+      },
+      second: {
+        cpu: 1,
+        *run(state, variant) {
+          yield* act(state, variant, 1);
+          goal('the second is done');
+        },
+      },
+    },
+    goals: ['the first is done', 'the second is done'],
+    finally: unpin,
+  });
+}
+
+/** v5.4's form, mended as far as it can be. */
+export const radeonPairs = pairsOf('radeon-pairs', 'fixed', OF_FIXED);
+/** v5.5's form, mended. */
+export const radeonIntervalPairs = pairsOf('radeon-pairs-interval', 'retrying', OF_RETRYING);
+
+const THREE: Variant = { preemptions: 2, expect: { verdict: 'bounded' } };
+
+export const radeonTriples = defineScenario<RadeonState>({
+  ...radeonIntervalPairs,
+  name: 'radeon-triples',
+  about: 'three things that can happen to memory that the GPU uses (retrying)',
+  variants: {
+    'access+drop+unregister': THREE,
+    'access+reclaim+munmap': THREE,
+    'access+cow+reclaim': THREE,
+    'unregister+munmap+reclaim': THREE,
+    'register+unregister+drop': THREE,
+  },
+  tasks: {
+    ...radeonIntervalPairs.tasks,
+    third: {
+      cpu: 2,
+      *run(state, variant) {
+        yield* act(state, variant, 2);
+        goal('the third is done');
+      },
+    },
+  },
+  goals: ['the first is done', 'the second is done', 'the third is done'],
+});
