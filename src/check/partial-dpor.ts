@@ -143,6 +143,7 @@ export class PartialDpor extends OptimalDpor {
 
   /** Takes the steps of the path, to know what follows from them. */
   protected retrace({ tasks, outcomes }: Schedule): void {
+    this.order.rollBack(0);
     this.start();
     const { kernel } = this;
     for (const [at, index] of tasks.entries()) {
