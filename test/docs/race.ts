@@ -3,6 +3,7 @@
  * source from which the mutation table has taken it out; of a driver, what it finds in an example.
  */
 import { checkVariant } from '../../src/check/check-variant.ts';
+import { findScenario } from '../../src/catalogue/index.ts';
 import { allDetectors } from '../../src/check/detector/index.ts';
 import { programOf, type AnyScenario } from '../../src/check/scenario.ts';
 import { diagram } from '../../src/report/diagram.ts';
@@ -46,13 +47,12 @@ interface Subject {
 
 /**
  * The picture of the first violation, and what is wrong in it, as the text of a block. `name` is a mutation of the
- * table, or an example and its variant: `examples/interval.ts careless`. `from`: leave out all rows before the last
+ * table, an example and its variant, `examples/interval.ts careless`, or a scenario of the catalogue and its variant,
+ * `scenario kfd-unregister v5.3`. `from`: leave out all rows before the last
  * one that has this text.
  */
 export async function drawRace(name: string, from: string | null = null): Promise<string> {
-  const { scenario, variant, tools } = name.startsWith('examples/')
-    ? example(name)
-    : await mutant(name);
+  const { scenario, variant, tools } = await subjectOf(name);
   const [violation] = tools.checkVariant(scenario, variant, { bail: true }).violations;
   if (violation === undefined) throw new Error(`nothing is found: ${name}`);
   const program = tools.programOf(scenario, variant);
@@ -62,6 +62,16 @@ export async function drawRace(name: string, from: string | null = null): Promis
   const { message, explanation = '' } = finding;
   const text = [message, explanation].flatMap((one) => (one === '' ? [] : wrap(one, WIDTH, 2)));
   return [...tailOf(picture.split('\n'), from), '', ...text, ''].join('\n');
+}
+
+async function subjectOf(name: string): Promise<Subject> {
+  if (name.startsWith('examples/')) return example(name);
+  return name.startsWith('scenario ') ? shipped(name) : await mutant(name);
+}
+
+function shipped(name: string): Subject {
+  const [, scenario = '', variant = ''] = name.split(' ');
+  return { scenario: findScenario(scenario) as AnyScenario, variant, tools: OWN };
 }
 
 function example(name: string): Subject {

@@ -5,6 +5,7 @@
  * Who drives it: a program by system calls and by doorbells, which the GPU executes; amdgpu by its call for an eviction;
  * whoever unloads the module.
  */
+import { EINTR } from '../../base/errno.ts';
 import { PROT_READ } from '../../base/mman.ts';
 import {
   AMDKFD_IOC_CREATE_QUEUE,
@@ -120,16 +121,16 @@ const USES_QUEUE = new Set(['destroy', 'access', 'evict', 'exit']);
 
 /** Where the series is known to break, or too much can happen to see all of it. */
 const SPECIAL: Readonly<Record<string, Variant>> = {
-  'evict | exit': {
+  'evict+exit': {
     about: 'the eviction is scheduled after release cancelled it (A-19)',
     expect: { verdict: 'violation', kind: 'use-after-free', object: 'kfd_process' },
   },
-  'exit | unload': {
+  'exit+unload': {
     about: 'see kfd-unload',
     expect: { verdict: 'violation', kind: 'unloaded-code', object: 'amdkfd' },
   },
-  'fork | fork': { preemptions: 3, expect: { verdict: 'bounded' } },
-  'fork | reclaim': { preemptions: 3, expect: { verdict: 'bounded' } },
+  'fork+fork': { preemptions: 3, expect: { verdict: 'bounded' } },
+  'fork+reclaim': { preemptions: 3, expect: { verdict: 'bounded' } },
 };
 
 function pairs(): Record<string, Variant> {
@@ -137,7 +138,7 @@ function pairs(): Record<string, Variant> {
   const found: Record<string, Variant> = {};
   for (const [at, first] of names.entries()) {
     for (const second of names.slice(at)) {
-      const pair = `${first} | ${second}`;
+      const pair = `${first}+${second}`;
       found[pair] = SPECIAL[pair] ?? { expect: { verdict: 'clean' } };
     }
   }
@@ -145,7 +146,7 @@ function pairs(): Record<string, Variant> {
 }
 
 function act(state: State, variant: string, which: 0 | 1): Body<unknown> {
-  const name = variant.split(' | ')[which] as string;
+  const name = variant.split('+')[which] as string;
   return (ACTIONS[name] as (typeof ACTIONS)[string])(state);
 }
 
@@ -156,7 +157,7 @@ const kfdPairs = defineScenario<State>({
   variants: pairs(),
   // In the series a module that goes leaves its processes behind; see kfd-unload.
   setup(machine, variant) {
-    const actions = variant.split(' | ');
+    const actions = variant.split('+');
     return prepare(
       machine,
       actions.includes('unload') ? amdkfdV61 : amdkfdSeries,
@@ -255,32 +256,34 @@ function* unload({ module }: State): Body<void> {
   yield* unloadModule(module);
 }
 
+function prepareToOpen(machine: Machine, variant: string): State {
+  return prepare(machine, variant === 'series' ? amdkfdSeries : amdkfdV61, {
+    isOpen: false,
+    hasQueue: false,
+    isClosed: false,
+  });
+}
+
 const kfdOpen = defineScenario<State>({
   name: 'kfd-open',
-  models: ['patch 9', 'patch 10'],
-  about:
-    'two threads open the device first, and whatever allocation or wait fails; then the program exits',
+  models: ['patch 9', 'patch 10', 'A-22'],
+  about: 'two threads open the device first, and any allocation may fail',
   variants: {
-    series: { expect: { verdict: 'clean' } },
+    series: { about: 'the program exits, too', expect: { verdict: 'clean' } },
     'v6.1': {
       about: 'an open that fails puts its notifier late: the next open gets it (A-22)',
       expect: { verdict: 'violation', kind: 'bug', object: 'mn != &process->mmu_notifier' },
       alsoKnown: [{ name: 'A-21', kind: 'leak', object: 'queue_slot_bitmap' }],
     },
   },
-  faults: { allocations: 1, signals: 1 },
-  setup: (machine, variant) =>
-    prepare(machine, variant === 'series' ? amdkfdSeries : amdkfdV61, {
-      isOpen: false,
-      hasQueue: false,
-      isClosed: false,
-    }),
+  faults: { allocations: 1 },
+  setup: prepareToOpen,
   tasks: {
     open: {
       cpu: 0,
-      *run({ process }) {
+      *run({ process }, variant) {
         if ((yield* process.open(KFD_DEVICE)) < 0) goal('open failed');
-        yield* process.exit();
+        if (variant === 'series') yield* process.exit();
       },
     },
     again: {
@@ -296,5 +299,39 @@ const kfdOpen = defineScenario<State>({
   },
 });
 
+const kfdOpenInterrupted = defineScenario<State>({
+  name: 'kfd-open-interrupted',
+  models: ['patch 9', 'patch 10', 'A-21'],
+  about: 'a signal interrupts the first open, while another thread unmaps; then the program exits',
+  variants: {
+    series: { expect: { verdict: 'clean' } },
+    'v6.1': {
+      about: 'the trap handler cannot be mapped: the queue slots are left behind (A-21)',
+      expect: { verdict: 'violation', kind: 'leak', object: 'queue_slot_bitmap' },
+    },
+  },
+  faults: { signals: 1 },
+  setup: prepareToOpen,
+  tasks: {
+    open: {
+      cpu: 0,
+      *run({ process }) {
+        if ((yield* process.open(KFD_DEVICE)) === -EINTR) goal('open was interrupted');
+        yield* process.exit();
+      },
+    },
+    munmap: {
+      cpu: 1,
+      *run({ process }) {
+        yield* process.munmap(ADDRESS, PAGE_SIZE);
+      },
+    },
+  },
+  goals: ['open was interrupted'],
+  *finally({ mm }) {
+    yield* mmdrop(mm);
+  },
+});
+
 /** The scenarios of amdkfd besides that of patch 9, which is among those of the series. */
-export const AMDKFD_SCENARIOS = [kfdPairs, kfdUnload, kfdOpen];
+export const AMDKFD_SCENARIOS = [kfdPairs, kfdUnload, kfdOpen, kfdOpenInterrupted];

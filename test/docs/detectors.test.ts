@@ -1,0 +1,94 @@
+/**
+ * docs/detectors.md: which detector shows which bug, and which scenarios have a bound, by what the catalogue expects.
+ * That the checker agrees with it is another test's affair.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { DRIVER_SCENARIOS } from '../../src/catalogue/index.ts';
+import type { AnyScenario } from '../../src/check/scenario.ts';
+import { FINDING_KINDS } from '../../src/kernel/finding.ts';
+import { INVARIANTS } from '../../src/mmu-notifier/detector/invariant.ts';
+import { table } from './scenario-table.ts';
+
+const url = new URL('../../docs/detectors.md', import.meta.url);
+const BLOCK = /(<!-- table: (\S+) -->\n)([\s\S]*?)(<!-- end -->)/g;
+const BUG = /^[BK]-?\d/;
+
+interface Shown {
+  readonly bugs: Set<string>;
+  readonly scenarios: Set<string>;
+}
+
+/** What each kind of finding, and each invariant, is expected to show. */
+function shownBy(): Map<string, Shown> {
+  const names = [
+    ...FINDING_KINDS.filter((kind) => kind !== 'invariant'),
+    ...Object.keys(INVARIANTS),
+  ];
+  const found = new Map(
+    names.map((name) => [name, { bugs: new Set<string>(), scenarios: new Set<string>() }]),
+  );
+  for (const { name, models = [], variants } of DRIVER_SCENARIOS) {
+    for (const { expect: wanted } of Object.values(variants)) {
+      if (wanted?.verdict !== 'violation') continue;
+      for (const detector of [wanted.kind, wanted.invariant]) {
+        const shown = found.get(detector ?? '');
+        if (shown === undefined) continue;
+        shown.scenarios.add(name);
+        for (const model of models) if (BUG.test(model)) shown.bugs.add(model);
+      }
+    }
+  }
+  return found;
+}
+
+function detectors(): string {
+  const rows = [...shownBy()].map(([name, { bugs, scenarios }]) => [
+    `\`${name}\``,
+    [...bugs].join(', ') || 'none published',
+    [...scenarios].map((one) => `\`${one}\``).join(', ') || 'none; it has tests of its own',
+  ]);
+  return table([['detector', 'bugs', 'scenarios'], ...rows]);
+}
+
+function boundsOf({ name, preemptions, tasks, variants }: AnyScenario): string[][] {
+  const count = Object.keys(tasks).length;
+  return Object.entries(variants).flatMap(([variant, own]) => {
+    const bound = own.preemptions ?? preemptions;
+    return bound === undefined ? [] : [[`\`${name}\``, `\`${variant}\``, `${count}`, `${bound}`]];
+  });
+}
+
+function bounds(): string {
+  const rows = DRIVER_SCENARIOS.flatMap((scenario) => boundsOf(scenario));
+  const twos = DRIVER_SCENARIOS.filter(({ tasks }) => Object.keys(tasks).length === 2);
+  const all = twos.flatMap(({ variants }) => Object.keys(variants)).length;
+  const bounded = twos.flatMap((scenario) => boundsOf(scenario)).length;
+  const share = `Of ${all} variants with two tasks, ${all - bounded} are explored to the end.`;
+  return `${share}\n\n${table([['scenario', 'variant', 'tasks', 'preemptions'], ...rows])}`;
+}
+
+const TABLES: Readonly<Record<string, () => string>> = { detectors, bounds };
+
+test('the tables of docs/detectors.md are those of the catalogue', () => {
+  const text = readFileSync(url, 'utf8');
+  const fresh = text.replaceAll(
+    BLOCK,
+    (_, head: string, name: string, __, tail: string) => `${head}\n${TABLES[name]?.()}\n\n${tail}`,
+  );
+  if (process.env['UPDATE_DOCS'] === '1') writeFileSync(url, fresh);
+  else expect(text).toBe(fresh);
+});
+
+test('bounds are wide enough, and at least three quarters of what has two tasks has none', () => {
+  for (const scenario of DRIVER_SCENARIOS) {
+    const count = Object.keys(scenario.tasks).length;
+    for (const [name, variant, , bound] of boundsOf(scenario)) {
+      expect(Number(bound), `${name} ${variant}`).toBeGreaterThanOrEqual(count === 2 ? 3 : 2);
+    }
+  }
+  const twos = DRIVER_SCENARIOS.filter(({ tasks }) => Object.keys(tasks).length === 2);
+  const all = twos.flatMap(({ variants }) => Object.keys(variants)).length;
+  const bounded = twos.flatMap((scenario) => boundsOf(scenario)).length;
+  expect(bounded / all).toBeLessThanOrEqual(0.25);
+});
