@@ -40,5 +40,11 @@ export const CLAIM_BYTES_MAX = 1 << 16;
 export const CLAIM_STEP_COUNT_MAX = 64;
 /** Columns of a claim. */
 export const CLAIM_COLUMN_COUNT_MAX = 8;
-/** Executions of each variant in which `claim` looks for what there is, before it searches. */
-export const CLAIM_SURVEY_COUNT_MAX = 500;
+/** Steps of a variant's executions in which `claim` looks for what there is, before it searches. */
+export const CLAIM_SURVEY_STEPS_MAX = 50_000;
+/** The same where it looks through the whole catalogue. */
+export const CLAIM_GLANCE_STEPS_MAX = 1_000;
+/** Scenarios in which a claim is looked for that names none. */
+export const CLAIM_SCENARIO_COUNT_MAX = 8;
+/** Executions of each variant of those, unless `--max-executions` says otherwise. */
+export const CLAIM_UNNAMED_EXECUTION_COUNT_MAX = 20_000;

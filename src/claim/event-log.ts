@@ -9,9 +9,9 @@
  *
  * Equal events of all executions share a number, so that what is to be known of one is found out once.
  */
-import type { Call } from '../kernel/call.ts';
+import { kernelName, type Call } from '../kernel/call.ts';
 import type { Finding } from '../kernel/finding.ts';
-import { fieldPath, type Kernel } from '../kernel/kernel.ts';
+import type { Kernel } from '../kernel/kernel.ts';
 import type { KernelObject, Memory } from '../kernel/memory.ts';
 import { modeOf, READ, WRITE, type Access, type Operation } from '../kernel/operation.ts';
 import { PLAIN_CODE } from '../kernel/plain-code.ts';
@@ -46,7 +46,21 @@ interface Stack {
   readonly task: string;
   readonly functions: readonly string[];
   readonly inner: Map<string, Stack>;
-  readonly sorts: Map<string, number>;
+  /** The sorts in it by their text; one map for each kind. */
+  readonly sorts: Readonly<Record<EventKind, Map<string, number>>>;
+}
+
+function stackOf(task: string, functions: readonly string[]): Stack {
+  const sorts = {
+    operation: new Map(),
+    begin: new Map(),
+    enter: new Map(),
+    return: new Map(),
+    access: new Map(),
+    finding: new Map(),
+    wait: new Map(),
+  };
+  return { task, functions, inner: new Map(), sorts };
 }
 
 /** The sorts of all events that any execution had. */
@@ -57,7 +71,7 @@ export class EventTable {
   rootOf(task: string): Stack {
     const known = this.roots.get(task);
     if (known !== undefined) return known;
-    const root = { task, functions: [], inner: new Map(), sorts: new Map() };
+    const root = stackOf(task, []);
     this.roots.set(task, root);
     return root;
   }
@@ -65,23 +79,27 @@ export class EventTable {
   innerOf(stack: Stack, name: string): Stack {
     const known = stack.inner.get(name);
     if (known !== undefined) return known;
-    const { task, functions } = stack;
-    const inner = { task, functions: [...functions, name], inner: new Map(), sorts: new Map() };
+    const inner = stackOf(stack.task, [...stack.functions, name]);
     stack.inner.set(name, inner);
     return inner;
   }
 
-  idOf(stack: Stack, kind: EventKind, name: string, text: string, place: string | null): number {
-    const key = place === null ? `${kind} ${text}` : `${kind} ${text} ${place}`;
-    const known = stack.sorts.get(key);
+  /** @param text left out for what is done by name only. */
+  idOf(stack: Stack, kind: EventKind, name: string, text: string | null, place: Place): number {
+    const ids = stack.sorts[kind];
+    const said = text ?? name;
+    const key = place === null ? said : `${said} ${place}`;
+    const known = ids.get(key);
     if (known !== undefined) return known;
     const id = this.sorts.length;
     const { task, functions } = stack;
-    this.sorts.push({ id, kind, name, text, task, stack: functions, place });
-    stack.sorts.set(key, id);
+    this.sorts.push({ id, kind, name, text: text ?? `${name}()`, task, stack: functions, place });
+    ids.set(key, id);
     return id;
   }
 }
+
+type Place = string | null;
 
 /** The events of one task, in its order. */
 export class TaskEvents {
@@ -135,6 +153,7 @@ export class EventLog implements Tracer, Watch {
   private readonly results: unknown[] = [];
   private readonly descriptions: string[] = [];
   private readonly options: LogOptions;
+  private readonly fieldNames = new Map<string, string>();
   private readonly places = new Map<string, string | null>();
   /** Where each task made what it yielded last. */
   private readonly madePlaces = new WeakMap<Task, string | null>();
@@ -201,7 +220,7 @@ export class EventLog implements Tracer, Watch {
   /** The calls that were waiting for their first operation have come to it. */
   private begin(events: TaskEvents, step: number, isPinned: boolean): void {
     for (const { outer, name, at } of events.pending) {
-      events.push(this.table.idOf(outer, 'begin', name, `${name}()`, at), step, isPinned);
+      events.push(this.table.idOf(outer, 'begin', name, null, at), step, isPinned);
     }
     events.pending.length = 0;
   }
@@ -215,7 +234,7 @@ export class EventLog implements Tracer, Watch {
     if (events === undefined) return;
     const { name } = call.callee;
     const at = this.placeOf(task);
-    this.local(events, 'enter', name, `${name}()`, at);
+    this.local(events, 'enter', name, null, at);
     events.pending.push({ outer: events.stack, name, at });
     events.outer.push(events.stack);
     events.stack = this.table.innerOf(events.stack, name);
@@ -257,8 +276,17 @@ export class EventLog implements Tracer, Watch {
     this.access(kernel, events, isVisible, () => {
       const mode = modeOf(item);
       const verb = mode === READ ? 'read' : mode === WRITE ? 'write' : 'use';
-      return [verb, fieldPath(object, key)];
+      return [verb, `${object.path}.${this.fieldName(key)}`];
     });
+  }
+
+  private fieldName(key: string): string {
+    let name = this.fieldNames.get(key);
+    if (name === undefined) {
+      name = kernelName(key);
+      this.fieldNames.set(key, name);
+    }
+    return name;
   }
 
   onDeadAccess(kernel: Kernel, memory: Memory, use: Use): void {
@@ -292,8 +320,8 @@ export class EventLog implements Tracer, Watch {
     events: TaskEvents,
     kind: EventKind,
     name: string,
-    text: string,
-    place: string | null,
+    text: string | null,
+    place: Place,
   ): void {
     const id = this.table.idOf(events.stack, kind, name, text, place);
     events.push(id, events.lastStep, false);

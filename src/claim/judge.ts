@@ -3,10 +3,16 @@
  * searches each variant of those.
  */
 import { assert } from '../base/assert.ts';
+import {
+  CLAIM_GLANCE_STEPS_MAX,
+  CLAIM_SCENARIO_COUNT_MAX,
+  CLAIM_SURVEY_STEPS_MAX,
+  CLAIM_UNNAMED_EXECUTION_COUNT_MAX,
+} from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
 import type { AnyScenario } from '../check/scenario.ts';
 import type { EventSort } from './event-log.ts';
-import { scoreOf, type ClaimStep, type Reading } from './meaning.ts';
+import { scoreLimit, scoreOf, type ClaimStep, type Reading } from './meaning.ts';
 import { obstacleOf, type Obstacle } from './obstacle.ts';
 import { parseClaim } from './parse.ts';
 import {
@@ -17,6 +23,7 @@ import {
   type SearchOptions,
   type SearchResult,
   type Shown,
+  type Sought,
 } from './search.ts';
 import { stepsOf, type Claim } from './steps.ts';
 
@@ -45,10 +52,11 @@ export interface VariantAnswer {
 export interface Puzzle {
   readonly line: number;
   readonly text: string;
-  readonly kind: 'unknown' | 'no-step' | 'elsewhere';
+  /** `everywhere`: so many scenarios have all the steps that one must be named. */
+  readonly kind: 'unknown' | 'no-step' | 'elsewhere' | 'everywhere';
   /** Names that are spelt alike, for `unknown`. */
   readonly nearest: readonly string[];
-  /** Scenarios in which it occurs, for `elsewhere`. */
+  /** Scenarios in which it occurs; for `everywhere`, together with the others. */
   readonly scenarios: readonly string[];
 }
 
@@ -100,32 +108,47 @@ class Judge {
   }
 
   judge(): ClaimAnswer {
-    const { scenarios, catalogue } = this.options;
+    const { scenarios, catalogue, variant } = this.options;
     const parsed = parseClaim(this.source);
-    const scope = this.survey(scenarios ?? catalogue);
+    const isNamed = scenarios !== null;
+    const scope = isNamed
+      ? this.survey(scenarios, CLAIM_SURVEY_STEPS_MAX)
+      : this.survey(catalogue, CLAIM_GLANCE_STEPS_MAX);
     const claim = stepsOf(
       parsed,
       (word) => this.names.has(word),
-      (step) => scope.some((subject) => hasReading(step, subject)),
+      (step) => bestScore(step, scope) < Infinity,
     );
     const puzzles = this.puzzlesOf(claim, scope);
     if (puzzles.length > 0) return { claim, verdict: 'ambiguous', variants: [], puzzles };
-    const subjects = scenarios === null ? candidatesFor(claim, scope) : scope;
+    const sought = claim.steps.map((step): Sought => {
+      return { step, scoreMax: scoreLimit(bestScore(step, scope)) };
+    });
+    const having = isNamed ? scope : candidatesFor(sought, scope);
+    const subjects = having.filter((one) => variant === null || one.variant === variant);
     if (subjects.length === 0) {
-      const apart = this.apart(claim, scope);
+      const apart = this.apart(sought, scope);
       return { claim, verdict: 'ambiguous', variants: [], puzzles: apart };
     }
-    const variants = subjects.map((subject) => this.search(claim, subject, scope));
+    const names = [...new Set(subjects.map(({ scenario }) => scenario.name))];
+    if (!isNamed && names.length > CLAIM_SCENARIO_COUNT_MAX) {
+      const { line, mention } = claim.steps[0] as ClaimStep;
+      const everywhere = { line, text: mention.text, nearest: [], scenarios: names };
+      const puzzle = { ...everywhere, kind: 'everywhere' } as const;
+      return { claim, verdict: 'ambiguous', variants: [], puzzles: [puzzle] };
+    }
+    for (const subject of having) subject.survey(CLAIM_SURVEY_STEPS_MAX);
+    const variants = subjects.map((subject) => this.search(claim, sought, subject, having));
     return { claim, verdict: overall(variants), variants, puzzles: [] };
   }
 
-  private survey(scenarios: readonly AnyScenario[]): Subject[] {
-    const { variant, watch = (one) => one, resolvePlace } = this.options;
+  /** All variants: what they do tells the names that a claim may use. */
+  private survey(scenarios: readonly AnyScenario[], stepCountMax: number): Subject[] {
+    const { watch = (one) => one, resolvePlace } = this.options;
     const hasPlaces = /\.\w+:\d/.test(this.source);
     const subjects: Subject[] = [];
     for (const scenario of scenarios) {
       for (const name of Object.keys(scenario.variants)) {
-        if (variant !== null && name !== variant) continue;
         const key = `${scenario.name} ${name}`;
         let subject = this.surveyed.get(key);
         if (subject === undefined) {
@@ -134,7 +157,8 @@ class Judge {
             resolvePlace: hasPlaces ? (resolvePlace ?? ((raw) => raw)) : null,
           });
           this.surveyed.set(key, subject);
-          if (!surveys(subject, this.options.scenarios === scenarios)) continue;
+          const isWanted = this.options.scenarios === scenarios;
+          if (!surveys(subject, stepCountMax, isWanted)) continue;
           for (const sort of subject.table.sorts) this.names.add(sort.name);
         }
         subjects.push(subject);
@@ -153,14 +177,13 @@ class Judge {
       scenarios: [],
     }));
     const unknown = steps.filter(
-      (step) =>
-        step.mention.kind !== 'finding' && !scope.some((subject) => hasReading(step, subject)),
+      (step) => step.mention.kind !== 'finding' && bestScore(step, scope) === Infinity,
     );
     if (unknown.length > 0) {
-      const all = this.survey(this.options.catalogue);
+      const all = this.survey(this.options.catalogue, CLAIM_GLANCE_STEPS_MAX);
       for (const step of unknown) {
         // Known elsewhere: then it is no riddle, it just does not happen here.
-        if (all.some((subject) => hasReading(step, subject))) continue;
+        if (bestScore(step, all) < Infinity) continue;
         puzzles.push({
           line: step.line,
           text: step.mention.text,
@@ -186,8 +209,8 @@ class Judge {
   }
 
   /** No scenario has all the steps: which has which. */
-  private apart({ steps }: Claim, scope: readonly Subject[]): Puzzle[] {
-    return steps.map(({ line, mention }, at) => ({
+  private apart(steps: readonly Sought[], scope: readonly Subject[]): Puzzle[] {
+    return steps.map(({ step: { line, mention } }, at) => ({
       line,
       text: mention.text,
       kind: 'elsewhere',
@@ -195,7 +218,7 @@ class Judge {
       scenarios: [
         ...new Set(
           scope
-            .filter((subject) => hasReading(steps[at] as ClaimStep, subject))
+            .filter((subject) => hasReading(steps[at] as Sought, subject))
             .map(({ scenario }) => scenario.name),
         ),
       ],
@@ -204,16 +227,21 @@ class Judge {
 
   private search(
     { steps, labels }: Claim,
+    sought: readonly Sought[],
     subject: Subject,
     scope: readonly Subject[],
   ): VariantAnswer {
     this.options.onVariant?.(subject);
     const fixed = fixedColumns(labels, subject);
-    const search = new ClaimSearch(subject, steps, fixed, this.options);
+    const isNamed = this.options.scenarios !== null;
+    const search = new ClaimSearch(subject, sought, fixed, {
+      ...(isNamed ? {} : { executionCountMax: CLAIM_UNNAMED_EXECUTION_COUNT_MAX }),
+      ...this.options,
+    });
     const never = search.meanings.findIndex(
       ({ step, readings }) => step.mention.kind !== 'finding' && readings.length === 0,
     );
-    if (never >= 0 && subject.isSurveyed) return neverAnswer(subject, steps, never, scope);
+    if (never >= 0 && subject.isSurveyed) return neverAnswer(subject, sought, never, scope);
     const result = search.run();
     assert(
       result.shown !== null || result.matches === 0,
@@ -241,9 +269,10 @@ class Judge {
 }
 
 /** Surveys; false if it cannot be run, which is an error only where it was asked for. */
-function surveys(subject: Subject, isWanted: boolean): boolean {
+function surveys(subject: Subject, stepCountMax: number, isWanted: boolean): boolean {
   try {
-    subject.survey();
+    if (isWanted) subject.survey(stepCountMax);
+    else subject.glance(stepCountMax);
     return true;
   } catch (error) {
     if (isWanted || !(error instanceof UsageError)) throw error;
@@ -253,14 +282,13 @@ function surveys(subject: Subject, isWanted: boolean): boolean {
 
 function neverAnswer(
   subject: Subject,
-  steps: readonly ClaimStep[],
+  steps: readonly Sought[],
   step: number,
   scope: readonly Subject[],
 ): VariantAnswer {
-  const { text } = (steps[step] as ClaimStep).mention;
+  const { text } = (steps[step] as Sought).step.mention;
   const others = scope.filter(
-    (one) =>
-      one.scenario.name === subject.scenario.name && hasReading(steps[step] as ClaimStep, one),
+    (one) => one.scenario.name === subject.scenario.name && hasReading(steps[step] as Sought, one),
   );
   const who = others.map(({ variant }) => variant).join(', ');
   const where = who === '' ? '' : `; ${who} ${others.length === 1 ? 'does' : 'do'}`;
@@ -296,15 +324,25 @@ function overall(variants: readonly VariantAnswer[]): ClaimVerdict {
   return order.find((verdict) => verdicts.has(verdict)) ?? 'undecided';
 }
 
-function hasReading(step: ClaimStep, { table }: Subject): boolean {
-  return table.sorts.some((sort: EventSort) => scoreOf(step, sort) < Infinity);
+function hasReading({ step, scoreMax }: Sought, { table }: Subject): boolean {
+  return (
+    step.mention.kind === 'finding' ||
+    table.sorts.some((sort: EventSort) => scoreOf(step, sort) <= scoreMax)
+  );
+}
+
+/** How well the event fits that fits best, of all that any of them has. */
+function bestScore(step: ClaimStep, subjects: readonly Subject[]): number {
+  let best = Infinity;
+  for (const { table } of subjects) {
+    for (const sort of table.sorts) best = Math.min(best, scoreOf(step, sort));
+  }
+  return best;
 }
 
 /** The variants of all scenarios of which some variant has every step. */
-function candidatesFor({ steps }: Claim, scope: readonly Subject[]): Subject[] {
-  const fitting = scope.filter((subject) =>
-    steps.every((step) => step.mention.kind === 'finding' || hasReading(step, subject)),
-  );
+function candidatesFor(steps: readonly Sought[], scope: readonly Subject[]): Subject[] {
+  const fitting = scope.filter((subject) => steps.every((step) => hasReading(step, subject)));
   const names = new Set(fitting.map(({ scenario }) => scenario.name));
   return scope.filter(({ scenario }) => names.has(scenario.name));
 }

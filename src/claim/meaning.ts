@@ -60,6 +60,14 @@ const OPERATIONS_OF: Readonly<Record<Verb, RegExp>> = {
   write: /^(?:WRITE_ONCE|atomic_set|smp_store_release|rcu_assign_pointer|data_race)$/,
 };
 
+/** Scores that differ by no more are as good as each other where scenarios are compared. */
+const ABOUT = 2;
+
+/** The score up to which events fit, if in some scenario one fits so well. */
+export function scoreLimit(best: number): number {
+  return best + ABOUT;
+}
+
 /** How well an event fits a step; smaller is better, Infinity is not at all. */
 export function scoreOf({ mention, within }: ClaimStep, sort: EventSort): number {
   for (const around of within) {
@@ -169,12 +177,12 @@ function pathMentionScore({ name, verb }: Mention, sort: EventSort): number {
       (verb === 'read' && sort.text.startsWith('write ')) ||
       (verb === 'write' && sort.text.startsWith('read '));
     if (isOther || (verb !== null && verb !== 'read' && verb !== 'write')) return NONE;
-    return pathScore(name, sort.name) * 10;
+    return pathScore(name, sort.name);
   }
   if (!isStep(sort)) return NONE;
   const verbs: readonly Verb[] = verb === null ? ['read', 'write'] : [verb];
   if (!verbs.some((one) => verbFits(one, sort))) return NONE;
-  return objectScore(name, sort) * 10 + 1;
+  return objectScore(name, sort) + 1;
 }
 
 function verbFits(verb: Verb | null, sort: EventSort): boolean {
@@ -255,10 +263,13 @@ export class Meaning {
   readings: Reading[] = [];
   private best = NONE;
   private readonly table: EventTable;
+  private readonly scoreMax: number;
 
-  constructor(step: ClaimStep, table: EventTable) {
+  /** @param scoreMax how badly an event may fit, for it fits better elsewhere. */
+  constructor(step: ClaimStep, table: EventTable, scoreMax = Infinity) {
     this.step = step;
     this.table = table;
+    this.scoreMax = scoreMax;
   }
 
   /**
@@ -269,7 +280,8 @@ export class Meaning {
     let isBetter = false;
     for (let id = this.readingOf.length; id < this.table.sorts.length; id += 1) {
       const sort = this.table.sorts[id] as EventSort;
-      const score = scoreOf(this.step, sort);
+      const fit = scoreOf(this.step, sort);
+      const score = fit > this.scoreMax ? NONE : fit;
       if (score < this.best) {
         isBetter ||= this.best < NONE;
         this.best = score;

@@ -2,7 +2,6 @@
  * Searches one variant of a scenario for a claim: executes one interleaving of each class, and compares
  * each with the claim. As `check` does, it starts over when plain accesses turn out to be raced for.
  */
-import { CLAIM_SURVEY_COUNT_MAX } from '../base/limits.ts';
 import { allDetectors } from '../check/detector/index.ts';
 import type { Execution } from '../check/exploration.ts';
 import { boundPlanOf, makeExplorer } from '../check/make-explorer.ts';
@@ -83,6 +82,7 @@ export class Subject {
   /** Whether the survey has seen all there is. */
   isSurveyed = false;
   surveyed = 0;
+  private surveyedSteps = 0;
   readonly logOptions: LogOptions;
 
   constructor(scenario: AnyScenario, variant: string, logOptions: LogOptions) {
@@ -100,23 +100,36 @@ export class Subject {
     return { ...program, start: (watches) => program.start(watches, log) };
   }
 
-  /** Executes some interleavings, to learn which events there are. */
-  survey(): void {
+  /** Executes a few interleavings, only to learn which events there are. */
+  glance(stepCountMax: number): void {
+    const options = { isGlance: true } as const;
+    const pass = this.surveyPass(stepCountMax, options);
+    if (!pass.isComplete) this.surveyPass(stepCountMax, { ...options, sampling: SURVEY_SAMPLES });
+  }
+
+  /** Executes some interleavings, to learn which events there are: about so many steps. */
+  survey(stepCountMax: number): void {
+    if (this.isSurveyed || stepCountMax <= this.surveyedSteps) return;
+    this.surveyedSteps = stepCountMax;
     for (;;) {
-      const pass = this.surveyPass(null);
+      const pass = this.surveyPass(stepCountMax, {});
       this.surveyed = pass.executions;
       this.isSurveyed = pass.isComplete;
       if (!pass.hasMoreVisible) break;
     }
     // The first executions of a search are much alike; those drawn at random are not.
-    if (!this.isSurveyed) this.surveyPass(SURVEY_SAMPLES);
+    if (!this.isSurveyed) this.surveyPass(stepCountMax, { sampling: SURVEY_SAMPLES });
   }
 
-  private surveyPass(sampling: SamplingPlan | null): Pass {
+  private surveyPass(stepCountMax: number, more: Pick<PassOptions, 'sampling' | 'isGlance'>): Pass {
+    let steps = 0;
     const pass = new Pass(this, new EventLog(this.table, this.logOptions), {
-      executionCountMax: CLAIM_SURVEY_COUNT_MAX,
-      onExecution: () => null,
-      sampling,
+      ...more,
+      executionCountMax: null,
+      onExecution: ({ kernel }) => {
+        steps += kernel.stepCount;
+        return steps < stepCountMax ? null : { kind: 'executions', limit: 0 };
+      },
     });
     pass.run();
     return pass;
@@ -128,11 +141,13 @@ export class Subject {
   }
 }
 
-const SURVEY_SAMPLES: SamplingPlan = { method: 'random', samples: CLAIM_SURVEY_COUNT_MAX, seed: 1 };
+const SURVEY_SAMPLES: SamplingPlan = { method: 'random', samples: 10_000, seed: 1 };
 
 interface PassOptions {
   /** Draws executions instead; null for one of each class. */
   readonly sampling?: SamplingPlan | null;
+  /** Leaves the detectors out: then nothing is found, nor learnt of memory that is raced for. */
+  readonly isGlance?: boolean;
   readonly executionCountMax: number | null;
   readonly onExecution: (run: Execution) => SearchBound | null;
 }
@@ -157,7 +172,7 @@ class Pass {
     const { subject, log } = this;
     const { executionCountMax } = this.options;
     const { scenario, variant, visible } = subject;
-    const detectors = allDetectors();
+    const detectors = this.options.isGlance === true ? [] : allDetectors();
     const made = makeExplorer(
       subject.program(log),
       {
@@ -205,6 +220,12 @@ function boundsOf(scenario: AnyScenario, variant: string): { preemptions?: numbe
   return preemptions === undefined ? {} : { preemptions };
 }
 
+/** A step of a claim, and how badly an event may fit it. */
+export interface Sought {
+  readonly step: ClaimStep;
+  readonly scoreMax: number;
+}
+
 /** The comparison of a claim with all executions of a subject. */
 export class ClaimSearch {
   readonly meanings: readonly Meaning[];
@@ -217,14 +238,14 @@ export class ClaimSearch {
 
   constructor(
     subject: Subject,
-    steps: readonly ClaimStep[],
+    steps: readonly Sought[],
     fixed: ReadonlyMap<string, string>,
     options: SearchOptions,
   ) {
     this.subject = subject;
     this.options = options;
     this.fixed = fixed;
-    this.meanings = steps.map((step) => new Meaning(step, subject.table));
+    this.meanings = steps.map(({ step, scoreMax }) => new Meaning(step, subject.table, scoreMax));
     for (const meaning of this.meanings) meaning.update();
   }
 

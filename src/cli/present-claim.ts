@@ -188,6 +188,8 @@ function puzzleText({ line, text, kind, nearest, scenarios }: Puzzle): string {
     }
     case 'elsewhere':
       return `line ${line}: '${text}' occurs in ${scenariosText(scenarios)}`;
+    case 'everywhere':
+      return `${scenarios.length} scenarios have all of its steps: ${scenariosText(scenarios)}. Name one with --scenario.`;
     default:
       return unreachable(kind);
   }
