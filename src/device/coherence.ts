@@ -95,17 +95,18 @@ export function judgeAccess(
   { entry, isWrite }: { readonly entry: KeptEntry; readonly isWrite: boolean },
 ): void {
   if (!running.isWatched) return;
+  const item = followed(translations, page);
+  const address = item === null ? 0 : cpuAddress(item, page);
+  const table = item === null ? null : item.mm.pageTables.find(address, 1);
+  const pte: Pte = table === null ? 0 : (table.ptes[tableIndex(address, 1)] as number);
+  const isSame = ptePresent(pte) && ptePfn(pte) === entry.pfn;
+  // Handed out again to the very page that the CPU has there now: the translation is as good as new.
+  if (isSame && (!isWrite || pteWrite(pte))) return;
   if (entry.page !== null && pfnToPage(entry.pfn) !== entry.page) {
     broken('I8a', `the device reaches frame ${entry.pfn}, which was handed out again`);
     return;
   }
-  const item = followed(translations, page);
   if (item === null) return;
-  const address = cpuAddress(item, page);
-  const table = item.mm.pageTables.find(address, 1);
-  const pte: Pte = table === null ? 0 : (table.ptes[tableIndex(address, 1)] as number);
-  const isSame = ptePresent(pte) && ptePfn(pte) === entry.pfn;
-  if (isSame && (!isWrite || pteWrite(pte))) return;
   const verb = isWrite ? 'writes to' : 'reads';
   if (item.mm.mmUsers.value === 0) {
     broken(
