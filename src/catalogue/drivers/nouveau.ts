@@ -279,8 +279,8 @@ const initCloseMunmap = defineScenario<NouveauState>({
   ...initClose,
   name: 'nouveau-init-close-munmap',
   about: 'the same, while a third thread unmaps',
+  variants: { series: CLEAN },
   tasks: { init, close, munmap },
-  preemptions: 2,
 });
 
 const rmmod: TaskDefinition<NouveauState> = {
@@ -340,24 +340,15 @@ const faultReclaimMunmap = defineScenario<NouveauState>({
   about: 'the GPU faults a page in, while reclaim takes it and the process unmaps it',
   variants: { fixed: SEQUENCE },
   tasks: { gpu: gpuWrites, reclaim, munmap },
-  preemptions: 2,
   goals: ['the GPU wrote', 'the GPU gave up', 'the page was reclaimed'],
 });
 
-const faultFaultReclaim = defineScenario<NouveauState>({
+const faultReclaimClose = defineScenario<NouveauState>({
   ...faultReclaimMunmap,
-  name: 'nouveau-fault-read-reclaim',
-  about: 'the GPU writes and the CPU reads, while reclaim takes the page',
-  tasks: {
-    gpu: gpuWrites,
-    cpu: {
-      *run({ process }) {
-        yield* process.load(ADDRESS);
-      },
-    },
-    reclaim,
-  },
-  goals: ['the GPU wrote', 'the page was reclaimed'],
+  name: 'nouveau-fault-reclaim-close',
+  models: ['A-7', 'H-1', 'I8a'],
+  about: 'the GPU faults a page in, while reclaim takes it and the file of its client is closed',
+  tasks: { gpu: gpuWrites, reclaim, close },
 });
 
 export const NOUVEAU_SCENARIOS = [
@@ -377,5 +368,5 @@ export const NOUVEAU_SCENARIOS = [
   unloadExit,
   closeReclaim,
   faultReclaimMunmap,
-  faultFaultReclaim,
+  faultReclaimClose,
 ];

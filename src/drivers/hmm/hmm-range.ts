@@ -27,6 +27,7 @@ import { PAGE_SIZE, type MmStruct } from '../../mm-types/mm-struct.ts';
 import { ptepGet, ptePfn, ptePresent, pteWrite, tableOffset } from '../../mm-types/page-table.ts';
 import { VM_IO, VM_PFNMAP, VM_READ, VM_WRITE } from '../../mm-types/vm-flags.ts';
 import type { VmArea } from '../../mm-types/vma.ts';
+import { mmuIntervalCheckRetry } from '../../mmu-notifier/interval.ts';
 import type { Hmm, HmmPfn, HmmRange } from './hmm-types.ts';
 import { hmmVersion } from './hmm.ts';
 
@@ -67,6 +68,13 @@ export const hmmRangeWaitUntilValid = fn(function* hmmRangeWaitUntilValid(
   return left !== 0;
 });
 
+/** Whether what is read now is known to be worth nothing. */
+function* isStale(range: HmmRange): Body<boolean> {
+  const { notifier, notifierSeq } = range;
+  if (notifier !== null) return yield* mmuIntervalCheckRetry(notifier, notifierSeq);
+  return !(yield* dataRace(range, 'valid'));
+}
+
 /** The VMA of an address, if the pages may be had from it; otherwise -EFAULT or -EPERM. */
 function rangeVma(range: HmmRange, mm: MmStruct, address: number): VmArea | number {
   const vma = findVma(mm, address);
@@ -104,7 +112,7 @@ const walkPage = fn(
 export const hmmRangeFault = fn(function* hmmRangeFault(range: HmmRange, mm: MmStruct) {
   const pfns: HmmPfn[] = [];
   for (let address = range.start; address < range.end;) {
-    if (!(yield* dataRace(range, 'valid'))) return -EBUSY;
+    if (yield* isStale(range)) return -EBUSY;
     const vma = rangeVma(range, mm, address);
     if (typeof vma === 'number') return vma;
     const found = yield* walkPage(range, vma, address);

@@ -27,6 +27,7 @@ import { rcuHead } from '../../kernel/srcu.ts';
 import { embed, field, ptr, struct, type InstanceOf } from '../../kernel/struct.ts';
 import { waitQueueHead } from '../../kernel/wait.ts';
 import type { MmStruct } from '../../mm-types/mm-struct.ts';
+import type { MmuIntervalNotifier } from '../../mmu-notifier/interval.ts';
 import { MmuNotifier, type MmuNotifierRange } from '../../mmu-notifier/mmu-notifier.ts';
 
 /** struct hmm: what the mirrors of one mm share. */
@@ -89,6 +90,9 @@ export const HmmRange = struct('hmm_range', {
   pfns: ptr<readonly HmmPfn[]>(),
   /** False from the start of an invalidation that overlaps. Written under `hmm.rangesLock`. */
   valid: field(false),
+  /** v5.5 on, instead of `hmm` and `valid`: an interval notifier of the driver, and the sequence read from it. */
+  notifier: ptr<MmuIntervalNotifier>(),
+  notifierSeq: 0,
 });
 export type HmmRange = InstanceOf<typeof HmmRange>;
 
