@@ -20,7 +20,7 @@ import {
 } from './reporter.ts';
 import { executionsOf } from './executions.ts';
 import { verdictText } from './text.ts';
-import { kindName, taskTitle, titleOf } from './titles.ts';
+import { kindAbout, kindName, taskTitle, titleOf } from './titles.ts';
 
 const SCHEMA = 'https://json.schemastore.org/sarif-2.1.0.json';
 const VERDICT_RULE = 'verdict';
@@ -144,18 +144,38 @@ function verdictResult({ result, file }: ReportedVariant): object[] {
   ];
 }
 
+/** `help` is what code scanning shows beside an alert, and demands. */
+function rule(id: string, name: string, about: string, help: string): object {
+  return {
+    id,
+    shortDescription: { text: name },
+    fullDescription: { text: about },
+    help: { text: help },
+  };
+}
+
+const REPLAY_HELP =
+  'The code flow is an interleaving in which it happens, one thread for each task. The line at the end of ' +
+  'the message replays it.';
+
 function rulesOf({ variants }: ReportInput): object[] {
   const kinds = new Set(variants.flatMap(({ shown }) => shown.map((one) => one.violation.kind)));
   return [
-    ...Array.from(kinds, (kind) => ({
-      id: kind,
-      shortDescription: { text: kindName(kind) },
-    })),
-    {
-      id: VERDICT_RULE,
-      shortDescription: { text: 'a variant did not do what it is expected to' },
-    },
+    ...Array.from(kinds, (kind) => {
+      const about = capital(`${kindAbout(kind)}.`);
+      return rule(kind, capital(kindName(kind)), about, `${about} ${REPLAY_HELP}`);
+    }),
+    rule(
+      VERDICT_RULE,
+      'Not as expected',
+      'A variant did not do what it is expected to do.',
+      'Either the code has changed, or what the variant expects has to: see `expect` of the scenario.',
+    ),
   ];
+}
+
+function capital(text: string): string {
+  return (text[0] ?? '').toUpperCase() + text.slice(1);
 }
 
 function notification({ code, message, place }: ReportedFailure): object {

@@ -3,8 +3,10 @@ import { createRequire } from 'node:module';
 import Ajv from 'ajv-draft-04';
 import addFormats from 'ajv-formats';
 import { expect, test } from 'vitest';
+import { FINDING_KINDS } from '../../src/kernel/finding.ts';
 import type { ReportInput } from '../../src/report/reporter.ts';
 import { sarif } from '../../src/report/sarif.ts';
+import { kindAbout } from '../../src/report/titles.ts';
 import { NOTHING, sampleInput } from './sample-input.ts';
 
 const { resolve } = createRequire(import.meta.url);
@@ -18,10 +20,16 @@ const validate = ajv.compile(schema);
 
 interface Log {
   readonly runs: readonly {
-    readonly tool: { readonly driver: { readonly rules: readonly { readonly id: string }[] } };
+    readonly tool: { readonly driver: { readonly rules: readonly Rule[] } };
     readonly results: readonly SarifResult[];
     readonly invocations: readonly { readonly executionSuccessful: boolean }[];
   }[];
+}
+
+interface Rule {
+  readonly id: string;
+  readonly fullDescription: { readonly text: string };
+  readonly help: { readonly text: string };
 }
 
 interface SarifResult {
@@ -101,4 +109,13 @@ test('a result is at a line, its path written as a URI', () => {
 test('input that could not be checked is told of by the invocation', () => {
   expect(write(sampleInput()).runs[0]?.invocations[0]?.executionSuccessful).toBe(false);
   expect(write(NOTHING).runs[0]?.invocations[0]?.executionSuccessful).toBe(true);
+});
+
+test('a rule says what docs/findings.md says, and has the help that code scanning demands', () => {
+  const findings = readFileSync(new URL('../../docs/findings.md', import.meta.url), 'utf8');
+  for (const kind of FINDING_KINDS) expect(findings).toContain(kindAbout(kind));
+  for (const { fullDescription, help } of write(sampleInput()).runs[0]?.tool.driver.rules ?? []) {
+    expect(fullDescription.text).toMatch(/^[A-Z].*\.$/);
+    expect(help.text).toMatch(/\.$/);
+  }
 });
