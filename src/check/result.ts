@@ -39,7 +39,7 @@ export interface GoalResult {
 /**
  * A bound that ended the search. `isRequested` tells a bound that was asked for from a limit. The
  * limit of `samples` is how many were asked for; that of `preemptions`, up to how many everything was
- * explored; that of `interrupted`, how many executions there were
+ * explored; that of `shard`, into how many parts the search was taken; that of `interrupted`, how many executions there were
  * when somebody stopped it.
  */
 export interface Bound {
@@ -52,6 +52,7 @@ export interface Bound {
     | 'first-violation'
     | 'preemptions'
     | 'samples'
+    | 'shard'
     | 'interrupted';
   readonly limit: number;
   readonly isRequested: boolean;

@@ -32,7 +32,7 @@ export function costOf(schedule: Schedule): Cost {
   return { switches, steps: schedule.tasks.length - pauses };
 }
 
-function isCheaper(a: Cost, b: Cost): boolean {
+export function isCheaper(a: Cost, b: Cost): boolean {
   return a.switches < b.switches || (a.switches === b.switches && a.steps < b.steps);
 }
 

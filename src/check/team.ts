@@ -203,7 +203,13 @@ export class TeamSearch implements Explorer {
     this.asked.clear();
   }
 
-  private get isFinished(): boolean {
+  /** True if it has come to its end, or is being stopped. */
+  get isEnding(): boolean {
+    return this.isStopped || this.isFinished;
+  }
+
+  /** True if nothing is left. */
+  get isFinished(): boolean {
     return this.own === null && !this.tree.hasWork && this.jobs.every((job) => job === null);
   }
 

@@ -201,6 +201,8 @@ function boundText(bound: Bound | null): string {
         : `executions with more than ${plural(bound.limit, 'preemption')} were left out${asked}`;
     case 'samples':
       return `the executions were drawn at random${asked}`;
+    case 'shard':
+      return `of ${plural(bound.limit, 'part')} of the search not all were explored${asked}`;
     case 'interrupted':
       return 'the search was interrupted';
     default:

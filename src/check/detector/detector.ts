@@ -16,6 +16,8 @@ export interface Detector extends Watch {
   scheduleSoFar?: (() => Schedule) | null;
   /** For a finding that rests on other executions, too: what has to be run before its own. */
   earlierOf?(finding: Finding): readonly Schedule[];
+  /** What has to be run for another detector to learn all that it remembers of executions. */
+  readonly learned?: readonly Schedule[];
   /** Findings that it made once, in runs that were then abandoned, and what led to them. */
   readonly unfinished?: readonly { readonly finding: Finding; readonly schedule: Schedule }[];
 }

@@ -134,6 +134,15 @@ export class LockGraph {
     edge.from.out.push(edge);
   }
 
+  /** All that was observed. */
+  sightings(): Sighting[] {
+    return [...this.byName.values()].flatMap((node) => [
+      ...node.out.flatMap(({ held, taken }) => [held, taken]),
+      ...node.inInterrupt,
+      ...node.withIrqsOn,
+    ]);
+  }
+
   /**
    * The cycles through `edge`, each beginning with it, that have no shortcut: the others tell nothing
    * new. Locks are mostly taken in one long order, with an edge between any two of them, so that one

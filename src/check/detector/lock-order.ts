@@ -76,6 +76,14 @@ class LockOrder implements Detector {
     return [...this.lost, ...this.fresh];
   }
 
+  get learned(): readonly Schedule[] {
+    const longest = new Map<number, Schedule>();
+    for (const { execution, schedule } of this.graph.sightings()) {
+      if (schedule !== null) keepLongest(longest, execution, schedule);
+    }
+    return [...longest.values()];
+  }
+
   earlierOf(finding: Finding): readonly Schedule[] {
     return this.earlier.get(finding) ?? NONE;
   }

@@ -1,0 +1,112 @@
+/**
+ * Searching a variant in parts: what is kept of a part, and what is made of several.
+ *
+ * Executions are counted by the explorer, each once. What is found is not: that somebody found it twice, or
+ * again after it was saved, makes no difference. So what one knows can be told to others at any time, and
+ * is told whole: schedules of what was found, and schedules from which detectors can learn again what
+ * they remember of other executions.
+ */
+import type { Finding } from '../kernel/finding.ts';
+import type { Detector } from './detector/detector.ts';
+import type { ExploreResult } from './exploration.ts';
+import type { Program, Schedule } from './program.ts';
+import { replay } from './replay.ts';
+import type { Suspicion } from './result.ts';
+import type { Shard } from './shared-tree.ts';
+import { costOf, identityOf, type Bench, type Counterexample } from './shorten.ts';
+import type { SavedRound, Team } from './team.ts';
+
+/** What a search has found and learnt. */
+export interface Summary {
+  readonly goals: readonly string[];
+  readonly found: readonly {
+    readonly identity: string;
+    readonly attempts: number;
+    readonly schedule: Schedule;
+  }[];
+  readonly suspicions: readonly Suspicion[];
+  /** Memory with accesses that nothing orders. */
+  readonly unordered: readonly string[];
+  /** What to run so that detectors know again what they knew. */
+  readonly learned: readonly Schedule[];
+  readonly givenUp: number | null;
+  readonly hasCut: boolean;
+  readonly example: { readonly goals: number; readonly schedule: Schedule } | null;
+}
+
+/** How far the search of a variant has come. */
+export interface SavedVariant {
+  /** Memory whose plain accesses were steps. */
+  readonly visibleMemory: readonly string[];
+  readonly round: SavedRound;
+  readonly summary: Summary;
+  readonly result: ExploreResult;
+}
+
+/** A team that explores a variant, and tells what it finds. */
+export interface SearchTeam extends Team {
+  /** Called before a search begins, or begins again because more memory has become visible. */
+  beginRound(visibleMemory: readonly string[]): void;
+  /** What its members have found since this was called last. */
+  takeSummaries(): readonly Summary[];
+}
+
+/** How to search in parts. */
+export interface Parts {
+  readonly team?: SearchTeam;
+  /** What to go on with; begins anew if left out. */
+  readonly resume?: SavedVariant | null;
+  /** Explores one part of several that know nothing of each other. */
+  readonly shard?: Shard | null;
+  /** Explores nothing: puts together what others have explored. */
+  readonly merged?: readonly SavedVariant[];
+  /** Asked after each execution: true to be called `atRest` soon. */
+  readonly isRestWanted?: () => boolean;
+  /** Called between executions; `save` tells how far the search is. `isLast`: it goes no further. */
+  readonly atRest?: (save: () => SavedVariant, isLast: boolean) => void;
+}
+
+/** The figures of several parts together, and whether these are all there are. */
+export function addUp(parts: readonly SavedVariant[]): {
+  readonly total: ExploreResult;
+  readonly isWhole: boolean;
+} {
+  const total = { executions: 0, blocked: 0, steps: 0, isComplete: true };
+  const [first] = parts;
+  let isAlike = true;
+  for (const { result, visibleMemory } of parts) {
+    total.executions += result.executions;
+    total.blocked += result.blocked;
+    total.steps += result.steps;
+    total.isComplete &&= result.isComplete;
+    isAlike &&= visibleMemory.toSorted().join() === first?.visibleMemory.toSorted().join();
+  }
+  // Where other memory was visible the classes of interleavings are others: they make no whole.
+  return { total: { ...total, isComplete: total.isComplete && isAlike }, isWhole: isAlike };
+}
+
+/** Repeats what somebody found; null if it does not come out here. */
+export function repeatFinding(
+  bench: Bench,
+  schedule: Schedule,
+  identity: string,
+): Counterexample | null {
+  const { kernel, diverged } = replay(bench.program, schedule, { watches: bench.watches });
+  if (diverged !== null) return null;
+  const finding = kernel.findings.find((one: Finding) => identityOf(one) === identity);
+  return finding === undefined ? null : { schedule, cost: costOf(schedule), finding };
+}
+
+/** Runs schedules so that the detectors remember what there is to be seen in them. */
+export function relearn(
+  program: Program,
+  detectors: readonly Detector[],
+  schedules: readonly Schedule[],
+): void {
+  for (const schedule of schedules) {
+    for (const detector of detectors) {
+      if (detector.scheduleSoFar !== undefined) detector.scheduleSoFar = () => schedule;
+    }
+    replay(program, schedule, { watches: detectors, learners: [] });
+  }
+}
