@@ -4,59 +4,26 @@
  * Modelled: lock, trylock, unlock, and the forms that turn interrupts off as well; that a holder
  * shuts out the other tasks of its CPU; that only the owner may unlock. Simplified: there is no
  * queue, any of the waiting tasks may be next; a spinning task does not shut out its CPU yet.
- * Not modelled: the `_bh` forms.
- *
- * Variables: acquisitions conflict on the first. Releasing conflicts only with trylock and
- * `spin_is_locked`, on the second: a lock that spins was not there to be overtaken. A trylock that
- * fails changes nothing, so it only reads.
+ * Not modelled: the `_bh` forms. Variables: see owned-lock.ts.
  */
-import {
-  BY_TRYLOCK,
-  checkOwner,
-  dropHeld,
-  heldAs,
-  noteHeld,
-  PLAINLY,
-  type Manner,
-} from './held-lock.ts';
+import { PLAINLY, type Manner } from './held-lock.ts';
 import { LockClass } from './lock-class.ts';
-import { FieldSpec, KernelObject, type Placement } from './memory.ts';
+import { FieldSpec, type Placement } from './memory.ts';
+import { made, type Operation } from './operation.ts';
 import {
-  access,
-  COMMUTE,
-  made,
-  Operation,
-  READ,
-  WRITE,
-  type Access,
-  type PastHold,
-} from './operation.ts';
+  IsOwnedLocked,
+  LockOwned,
+  OwnedLock,
+  takeLock,
+  TrylockOwned,
+  UnlockOwned,
+} from './owned-lock.ts';
 import { irqsOff, irqsRestore, preemptCountDec, preemptCountInc } from './preempt.ts';
-import { running } from './running.ts';
-import type { HeldLock, Task } from './task.ts';
+import type { Task } from './task.ts';
 
 /** spinlock_t. A field of a struct declares one: {@link spinlock}. */
-export class Spinlock extends KernelObject {
-  owner: Task | null = null;
-  /** The step at which it was last locked, or -1. */
-  lastAcquire = -1;
-  /** The step of the last unlock, or -1. */
-  lastRelease = -1;
-  readonly pastHolds: PastHold[] = [];
-  private readonly lockClass: LockClass;
-  private heldNow: HeldLock | null = null;
+export class Spinlock extends OwnedLock {
   private madeOperations: SpinOperations | null = null;
-
-  constructor(at: Placement, lockClass = new LockClass()) {
-    super(at);
-    this.lockClass = lockClass;
-  }
-
-  // Many locks are never taken, and most only ever in one way: what that needs is made on first use.
-
-  get held(): HeldLock {
-    return (this.heldNow ??= heldAs(this, 'write', this.lockClass));
-  }
 
   get operations(): SpinOperations {
     return (this.madeOperations ??= {
@@ -81,7 +48,7 @@ interface SpinOperations {
   unlock: SpinUnlock | null;
   unlockIrq: SpinUnlock | null;
   unlockIrqrestore: SpinUnlock | null;
-  isLocked: SpinIsLocked | null;
+  isLocked: IsOwnedLocked | null;
   /** By subclass. */
   nested: SpinLock[] | null;
 }
@@ -92,34 +59,7 @@ export function spinlock(): FieldSpec<Spinlock> {
   return new FieldSpec(2, (at: Placement) => new Spinlock(at, lockClass));
 }
 
-abstract class SpinOperation<R> extends Operation<R> {
-  readonly lock: Spinlock;
-  readonly label: string;
-
-  constructor(lock: Spinlock, label: string) {
-    super(lock.memory);
-    this.lock = lock;
-    this.label = label;
-  }
-
-  describe(_task: Task): string {
-    return `${this.label}(&${this.lock.path})`;
-  }
-
-  /**
-   * @param mayWait whether the operation would have waited for the owner, which it then can come
-   *   before or after, but not in between.
-   */
-  protected acquire(task: Task, mayWait: boolean, manner: Manner): void {
-    preemptCountInc(task);
-    running.after(this.lock.lastRelease, mayWait ? this.lock.lastAcquire : -1);
-    this.lock.owner = task;
-    this.lock.lastAcquire = running.now;
-    noteHeld(task, this.lock.held, manner);
-  }
-}
-
-class SpinLock extends SpinOperation<number> {
+class SpinLock extends LockOwned<number> {
   override readonly disablesPreemption = true;
   private readonly turnsIrqsOff: boolean;
   private readonly manner: Manner;
@@ -130,51 +70,25 @@ class SpinLock extends SpinOperation<number> {
     this.manner = manner;
   }
 
-  override isEnabled(): boolean {
-    return this.lock.owner === null;
-  }
-
-  footprint(out: Access[]): void {
-    out.push(access(this.lock.variable, WRITE));
-  }
-
   /** Returns the flags to restore. */
   perform(task: Task): number {
     const flags = this.turnsIrqsOff ? irqsOff(task) : 0;
-    this.acquire(task, true, this.manner);
+    preemptCountInc(task);
+    takeLock(this.lock, task, true, this.manner);
     return flags;
   }
-
-  override blockers(): readonly Task[] {
-    return this.lock.owner === null ? [] : [this.lock.owner];
-  }
-
-  override heldSince(): readonly number[] {
-    return this.lock.owner === null ? [] : [this.lock.lastAcquire];
-  }
-
-  override heldBefore(): readonly PastHold[] {
-    return this.lock.pastHolds;
-  }
 }
 
-class SpinTrylock extends SpinOperation<boolean> {
-  override readonly footprintVaries = true;
+class SpinTrylock extends TrylockOwned {
   override readonly disablesPreemption = true;
 
-  footprint(out: Access[]): void {
-    const { variable, owner } = this.lock;
-    out.push(access(variable, owner === null ? WRITE : READ), access(variable + 1, READ));
-  }
-
-  perform(task: Task): boolean {
-    if (this.lock.owner !== null) return false;
-    this.acquire(task, false, BY_TRYLOCK);
-    return true;
+  override perform(task: Task): boolean {
+    if (this.lock.owner === null) preemptCountInc(task);
+    return super.perform(task);
   }
 }
 
-class SpinUnlock extends SpinOperation<void> {
+class SpinUnlock extends UnlockOwned {
   private readonly turnsIrqsOn: boolean;
 
   constructor(lock: Spinlock, label: string, turnsIrqsOn: boolean) {
@@ -182,30 +96,11 @@ class SpinUnlock extends SpinOperation<void> {
     this.turnsIrqsOn = turnsIrqsOn;
   }
 
-  footprint(out: Access[]): void {
-    out.push(access(this.lock.variable + 1, COMMUTE));
-  }
-
-  perform(task: Task): void {
-    const { lock } = this;
-    checkOwner(lock, lock.owner, task);
-    dropHeld(lock.owner ?? task, lock);
-    lock.owner = null;
-    lock.lastRelease = running.now;
-    if (running.now >= 0) lock.pastHolds.push([lock.lastAcquire, running.now]);
+  override perform(task: Task): void {
+    super.perform(task);
     if (this.turnsIrqsOn) irqsRestore(task, (task.argument as number | undefined) ?? 0);
     // A task that has preemption on has been found out above.
     if (task.preemptCount > 0) preemptCountDec(task);
-  }
-}
-
-class SpinIsLocked extends SpinOperation<boolean> {
-  footprint(out: Access[]): void {
-    out.push(access(this.lock.variable, READ), access(this.lock.variable + 1, READ));
-  }
-
-  perform(): boolean {
-    return this.lock.owner !== null;
   }
 }
 
@@ -266,5 +161,5 @@ export function spinUnlockIrqrestore(lock: Spinlock, flags: number): Operation<v
 
 /** `spin_is_locked(lock)`. */
 export function spinIsLocked(lock: Spinlock): Operation<boolean> {
-  return made((lock.operations.isLocked ??= new SpinIsLocked(lock, 'spin_is_locked')));
+  return made((lock.operations.isLocked ??= new IsOwnedLocked(lock, 'spin_is_locked')));
 }
