@@ -7,7 +7,10 @@
 import type { AnyScenario, Scenario } from '../check/scenario.ts';
 import type { Machine } from '../mm/machine.ts';
 import { CORE_SCENARIOS } from './core/index.ts';
+import { AMDGPU_SCENARIOS } from './drivers/amdgpu.ts';
 import { AMDKFD_SCENARIOS } from './drivers/amdkfd.ts';
+import { HMM_SCENARIOS } from './drivers/hmm.ts';
+import { NOUVEAU_SCENARIOS } from './drivers/nouveau.ts';
 import { RADEON_SCENARIOS } from './drivers/radeon.ts';
 import { findProgram, PROGRAMS } from './program/index.ts';
 import { kfdUnregister } from './series/kfd-unregister.ts';
@@ -36,6 +39,9 @@ export const DRIVER_SCENARIOS: readonly AnyScenario[] = [
   ...CORE_SCENARIOS,
   ...AMDKFD_SCENARIOS.map(hidden),
   ...RADEON_SCENARIOS.map(hidden),
+  ...HMM_SCENARIOS.map(hidden),
+  ...NOUVEAU_SCENARIOS.map(hidden),
+  ...AMDGPU_SCENARIOS.map(hidden),
 ];
 
 function listedPrograms(): AnyScenario[] {

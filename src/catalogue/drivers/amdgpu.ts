@@ -54,13 +54,13 @@ const BOTH = { series: CLEAN, 'v5.5': CLEAN } as const;
 
 // ---- submission, and the mm ------------------------------------------------------------------------
 
-/** H-1: a job is submitted whose pages were read before an invalidation, from its beginning to its end. */
+/** a job is submitted whose pages were read before an invalidation, from its beginning to its end. */
 const validAgain = (isFreed: boolean): Variant => ({
   about: 'the end of an invalidation makes the range valid again, whose pages were read before it',
   expect: isFreed
     ? { verdict: 'violation', kind: 'use-after-free', object: 'page', invariant: 'I8a' }
     : { verdict: 'violation', kind: 'invariant', object: 'page', invariant: 'I8b' },
-  ...(isFreed ? { alsoKnown: [{ name: 'H-1', kind: 'invariant', object: 'page' }] } : {}),
+  ...(isFreed ? { alsoKnown: [{ name: 'A-60', kind: 'invariant', object: 'page' }] } : {}),
   preemptions: 3,
 });
 
@@ -72,7 +72,7 @@ const versions = (isFreed: boolean): Readonly<Record<string, Variant>> => ({
 
 const submitReclaim = defineScenario<AmdgpuState>({
   name: 'amdgpu-submit-reclaim',
-  models: ['H-1', 'patch 5', 'I8a', 'I8b'],
+  models: ['A-60', 'patch 5', 'I8a', 'I8b'],
   about: 'a job is submitted for a page, while reclaim takes it away',
   variants: versions(true),
   setup,
@@ -152,7 +152,7 @@ const submitExit = defineScenario<AmdgpuState>({
 
 const outlives = defineScenario<AmdgpuState>({
   name: 'amdgpu-mirror-outlives-module',
-  models: ['H-5', 'I12', 'C12'],
+  models: ['A-64', 'I12', 'C12'],
   about: 'the file is closed and the module unloaded, while the process, which lives on, unmaps',
   variants: {
     series: {
@@ -178,7 +178,7 @@ const outlives = defineScenario<AmdgpuState>({
 const workOutlives = defineScenario<AmdgpuState>({
   ...outlives,
   name: 'amdgpu-work-outlives-module',
-  models: ['H-5', 'A-12', 'I12'],
+  models: ['A-64', 'A-12', 'I12'],
   about: 'the process exits, and the module is unloaded while the work of release has not run',
   variants: {
     series: {

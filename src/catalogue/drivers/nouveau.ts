@@ -51,9 +51,9 @@ const VERSIONS: Readonly<Record<string, Versions>> = {
   'hmm-series': SERIES_HMM,
   'A-6': { ...FIXED, module: nouveauWithout.unregistersOnTimeout },
   'A-7': { ...FIXED, module: nouveauWithout.holdsSvmMutex },
-  'H-2': { ...FIXED, module: nouveauWithout.releases },
-  'H-3': { ...FIXED, module: nouveauWithout.usesMm },
-  'H-4': { ...FIXED, module: nouveauWithout.checksMirror },
+  'A-61': { ...FIXED, module: nouveauWithout.releases },
+  'A-62': { ...FIXED, module: nouveauWithout.usesMm },
+  'A-63': { ...FIXED, module: nouveauWithout.checksMirror },
   'no-synchronize': { ...FIXED, module: nouveauWithout.synchronizes },
 };
 
@@ -94,7 +94,7 @@ const faultMprotect = defineScenario<NouveauState>({
 const VALID_AGAIN: Variant = {
   about: 'the end of an invalidation makes the range valid again, whose pages were read before it',
   expect: { verdict: 'violation', kind: 'invariant', object: 'page', invariant: 'I8b' },
-  alsoKnown: [{ name: 'H-1', kind: 'use-after-free', object: 'page' }],
+  alsoKnown: [{ name: 'A-60', kind: 'use-after-free', object: 'page' }],
   preemptions: 3,
 };
 const SEQUENCE: Variant = {
@@ -105,7 +105,7 @@ const SEQUENCE: Variant = {
 const faultReclaim = defineScenario<NouveauState>({
   ...common,
   name: 'nouveau-fault-reclaim',
-  models: ['H-1', 'I8a', 'I8b'],
+  models: ['A-60', 'I8a', 'I8b'],
   about: 'the GPU faults a page in, while reclaim takes it away',
   variants: { series: VALID_AGAIN, fixed: SEQUENCE },
   tasks: { gpu: gpuWrites, reclaim },
@@ -123,7 +123,7 @@ const faultDontneed = defineScenario<NouveauState>({
 const faultCow = defineScenario<NouveauState>({
   ...faultReclaim,
   name: 'nouveau-fault-cow',
-  models: ['H-1', 'I8b'],
+  models: ['A-60', 'I8b'],
   about:
     'the GPU reads a page that is shared after fork, while the process writes to it: copy on write',
   variants: { series: { ...VALID_AGAIN, alsoKnown: [] }, fixed: SEQUENCE },
@@ -168,16 +168,16 @@ const faultClose = defineScenario<NouveauState>({
 const faultExit = defineScenario<NouveauState>({
   ...common,
   name: 'nouveau-fault-exit',
-  models: ['H-2', 'H-3', 'I8a'],
+  models: ['A-61', 'A-62', 'I8a'],
   about: 'the GPU faults, while the process exits',
   variants: {
-    'H-2': {
+    'A-61': {
       about:
         'release is empty: the GPU has the pages until the file is closed, after they were freed',
       expect: { verdict: 'violation', kind: 'use-after-free', object: 'page', invariant: 'I8a' },
       alsoKnown: [{ name: 'the same', kind: 'invariant', object: 'page' }],
     },
-    'H-3': {
+    'A-62': {
       about:
         'the range has the last use of the mm, which then ends under the lock that its end needs',
       expect: { verdict: 'violation', kind: 'deadlock', object: 'nouveau_svmm.mutex' },
@@ -237,10 +237,10 @@ const unopened = (machine: Machine, variant: string): NouveauState => {
 const initFails = defineScenario<NouveauState>({
   ...common,
   name: 'nouveau-init-fails',
-  models: ['H-4', 'patch 5'],
+  models: ['A-63', 'patch 5'],
   about: 'SVM_INIT runs out of memory, or of patience, at each place where it can',
   variants: {
-    'H-4': {
+    'A-63': {
       about: 'the unwind unregisters a mirror that never was registered',
       expect: { verdict: 'violation', kind: 'null-dereference' },
     },
@@ -336,7 +336,7 @@ const closeReclaim = defineScenario<NouveauState>({
 const faultReclaimMunmap = defineScenario<NouveauState>({
   ...common,
   name: 'nouveau-fault-reclaim-munmap',
-  models: ['H-1', 'I8a', 'I8b'],
+  models: ['A-60', 'I8a', 'I8b'],
   about: 'the GPU faults a page in, while reclaim takes it and the process unmaps it',
   variants: { fixed: SEQUENCE },
   tasks: { gpu: gpuWrites, reclaim, munmap },
@@ -346,7 +346,7 @@ const faultReclaimMunmap = defineScenario<NouveauState>({
 const faultReclaimClose = defineScenario<NouveauState>({
   ...faultReclaimMunmap,
   name: 'nouveau-fault-reclaim-close',
-  models: ['A-7', 'H-1', 'I8a'],
+  models: ['A-7', 'A-60', 'I8a'],
   about: 'the GPU faults a page in, while reclaim takes it and the file of its client is closed',
   tasks: { gpu: gpuWrites, reclaim, close },
 });

@@ -61,11 +61,11 @@ export interface NouveauVersion {
   readonly unregistersOnTimeout: boolean;
   /** svm->mutex is held while faults are handled, so that no svmm goes meanwhile. */
   readonly holdsSvmMutex: boolean;
-  /** The mm is taken into use before its VMAs are looked at (H-3). */
+  /** The mm is taken into use before its VMAs are looked at. */
   readonly usesMm: boolean;
-  /** The unwind of SVM_INIT takes back only a mirror that was registered (H-4). */
+  /** The unwind of SVM_INIT takes back only a mirror that was registered. */
   readonly checksMirror: boolean;
-  /** The end of the mm takes everything out of the GPU's page table (H-2). */
+  /** The end of the mm takes everything out of the GPU's page table. */
   readonly releases: boolean;
   /** Module exit waits for notifiers that were put (patch 5). */
   readonly synchronizes: boolean;

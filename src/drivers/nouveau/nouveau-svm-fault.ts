@@ -2,7 +2,7 @@
  * Replayable faults of the GPU: the work that takes them out of the buffer and handles them.
  *
  * Each fault belongs to the svmm of its instance, which is looked up under svm->mutex. In v5.3 that mutex is
- * released before the svmm is used, and nothing else keeps the svmm (A-7), nor its mm in use (H-3).
+ * released before the svmm is used, and nothing else keeps the svmm (A-7), nor its mm in use (A-62).
  * The range lives on the stack of the work.
  * Simplified: a range that became invalid while it was read is tried again, and so is one that was when the driver
  * had its lock; one that does not become valid in time has its faults cancelled.
