@@ -41,6 +41,7 @@ import type { VmArea } from '../../mm-types/vma.ts';
 import { getUserPages, putUserPage } from '../../mm/gup.ts';
 import { pteIndex } from '../../mm/page-table-walk.ts';
 import { findVma, vmaLookup } from '../../mm/vma.ts';
+import { mmuNotifierMmOf } from '../../mmu-notifier/mmu-notifier.ts';
 import { takeFaultMap, tfhWriteRestart, type GruChiplet } from './gru-chiplet.ts';
 import { tfhException, tfhRead, tfhUserPollingMode, type TfhMiss } from './gru-context.ts';
 import { gruAllocThreadState, gruFindThreadState, tsidOf } from './gru-gts.ts';
@@ -84,7 +85,8 @@ export const gruAllocLockedGts = fn(function* gruAllocLockedGts(
   vaddr: number,
 ): Body<GruThreadState | ErrPtr> {
   const mm = current().mm as MmStruct;
-  const isWriter = globals().life!.allocatesUnder === 'write';
+  // Where nobody was ever registered, nobody can be found either.
+  const isWriter = globals().life!.allocatesUnder === 'write' || mmuNotifierMmOf(mm) === null;
   yield* isWriter ? downWrite(mm.mmapSem) : downRead(mm.mmapSem);
   const vma = gruFindVma(mm, vaddr);
   const gts: GruThreadState | ErrPtr =

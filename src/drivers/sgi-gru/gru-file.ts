@@ -111,14 +111,16 @@ const gruUserUnloadContext = fn(function* gruUserUnloadContext(gseg: number) {
   return 0;
 });
 
-/** Nothing holds the GMS once the segment is unlocked: see docs/drivers/sgi-gru.md. */
+/** Nothing holds the GMS once the segment is unlocked. */
 const gruUserFlushTlb = fn(function* gruUserFlushTlb(request: GruFlushTlb) {
   if ((yield* copyFromUser()) !== 0) return -EFAULT;
   const gts = yield* gruFindLockGts(request.gseg);
   if (gts === null) return -EINVAL;
   const gms = gts.tsGms!;
-  yield* gruUnlockGts(gts);
+  const { flushesLocked } = globals().life!;
+  if (!flushesLocked) yield* gruUnlockGts(gts);
   yield* gruFlushTlbRange(gms, request.vaddr, request.length);
+  if (flushesLocked) yield* gruUnlockGts(gts);
   return 0;
 });
 

@@ -11,14 +11,17 @@
  *   goes on
  *
  * Theft takes a context from a GTS whose ts_ctxlock is free, without that process's mmap_sem: it zaps the page-table
- * entry of a mapping that may be going away. See docs/drivers/sgi-gru.md.
+ * entry of a mapping that may be going away (A-42).
  */
 import { bugOn } from '../../kernel/assertion.ts';
 import { atomicInc } from '../../kernel/atomic.ts';
-import { mutexLock, mutexTrylock, mutexUnlock } from '../../kernel/mutex.ts';
+import { mutexLock, mutexTrylock, mutexUnlock, Mutex } from '../../kernel/mutex.ts';
 import { preemptDisable, preemptEnable } from '../../kernel/preempt.ts';
-import { retry, RETRY } from '../../kernel/retry.ts';
+import { made, Operation } from '../../kernel/operation.ts';
+import { running } from '../../kernel/running.ts';
+import { downWriteTrylock, upWrite, type RwSemaphore } from '../../kernel/rwsem.ts';
 import { spinLock, spinUnlock } from '../../kernel/spinlock.ts';
+import type { Task } from '../../kernel/task.ts';
 import type { VmArea } from '../../mm-types/vma.ts';
 import { loadByte, storeByte } from '../../mm-types/page-contents.ts';
 import { pageToPfn, type Page } from '../../mm-types/page.ts';
@@ -124,44 +127,108 @@ const gruAssignGruContext = fn(function* gruAssignGruContext(gts: GruThreadState
   return false;
 });
 
-/** A GTS of a chiplet whose ts_ctxlock could be had, and is held now; or NULL. */
+/** Takes all that a thief needs of a victim, out of order, so it only tries: NULL, or what it could not have. */
+const tryVictim = fn(
+  function* tryVictim(gts: GruThreadState) {
+    const { tsCtxlock, tsMm } = gts;
+    if (!(yield* mutexTrylock(tsCtxlock))) return tsCtxlock;
+    // The GMS pins the mm_struct.
+    const { mmapSem } = tsMm!;
+    if (!globals().life!.theftLocks || (yield* downWriteTrylock(mmapSem))) return null;
+    yield* mutexUnlock(tsCtxlock);
+    return mmapSem;
+  },
+  { name: 'gru_steal_context' },
+);
+
+/** Who could be stolen from: the GTS with its ts_ctxlock held, or a lock that is held by somebody else. */
+interface Victims {
+  victim: GruThreadState | null;
+  busy: Mutex | RwSemaphore | null;
+}
+
 const lockVictim = fn(
   function* lockVictim(gru: GruState, from: number) {
     const count = contextCountOf(gru);
     yield* spinLock(gru.gsLock);
     let victim: GruThreadState | null = null;
+    let busy: Victims['busy'] = null;
     for (let step = 0; step < count && victim === null; step += 1) {
       const gts = gtsOf(gru, (from + step) % count);
-      // Out of order: elsewhere ts_ctxlock is taken before gs_lock. So it is only tried.
-      if (gts !== null && (yield* mutexTrylock(gts.tsCtxlock))) victim = gts;
+      if (gts === null) continue;
+      busy = yield* tryVictim(gts);
+      if (busy === null) victim = gts;
     }
     // As long as its mapping unloads it before it goes, the mapping's reference will do.
     if (victim !== null && !globals().life!.closeUnloads) yield* atomicInc(victim.tsRefcnt);
     yield* spinUnlock(gru.gsLock);
-    return victim;
+    return { victim, busy } as Victims;
   },
   { name: 'gru_steal_context' },
 );
 
-/** Unloads somebody, so that there is a free context. Whether anybody could be. May sleep. */
+/** Unloads somebody, so that there is a free context; if all are busy, a lock that one of them holds. May sleep. */
 const gruStealContext = fn(function* gruStealContext() {
   const data = globals();
   yield* preemptDisable();
   yield* spinLock(data.bsLock);
-  let victim: GruThreadState | null = null;
+  let found: Victims = { victim: null, busy: null };
   for (const gru of allGrus()) {
-    victim = yield* lockVictim(gru, data.bsLruCtxnum);
-    if (victim !== null) break;
+    found = yield* lockVictim(gru, data.bsLruCtxnum);
+    if (found.victim !== null) break;
   }
   data.bsLruCtxnum += 1;
   yield* spinUnlock(data.bsLock);
   yield* preemptEnable();
-  if (victim === null) return false;
+  const { victim, busy } = found;
+  if (victim === null) return busy;
+  const { mmapSem } = victim.tsMm!;
   yield* gruUnloadContext(victim, true);
+  if (data.life!.theftLocks) yield* upWrite(mmapSem);
   yield* mutexUnlock(victim.tsCtxlock);
-  if (!globals().life!.closeUnloads) yield* gtsDrop(victim);
-  return true;
+  if (!data.life!.closeUnloads) yield* gtsDrop(victim);
+  return null;
 });
+
+/** Lets so much time pass that a lock is free. Touches nothing: what it is in may be gone. */
+class Sleep extends Operation<void> {
+  override readonly maySleep = true;
+
+  constructor() {
+    super(null);
+  }
+
+  override footprint(): void {
+    // Time passes.
+  }
+
+  override isEnabled(task: Task): boolean {
+    const lock = task.argument as Mutex | RwSemaphore;
+    return lock instanceof Mutex ? lock.owner === null : lock.isFree;
+  }
+
+  override blockers(task: Task): readonly Task[] {
+    const lock = task.argument as Mutex | RwSemaphore;
+    if (!(lock instanceof Mutex)) return lock.keepsOutWriters;
+    return lock.owner === null ? [] : [lock.owner];
+  }
+
+  perform(task: Task): void {
+    const lock = task.argument as Mutex | RwSemaphore;
+    if (lock instanceof Mutex) {
+      running.requires(lock.lastRelease);
+      return;
+    }
+    for (const [, end] of lock.pastReadHolds) running.requires(end);
+    for (const [, end] of lock.pastWriteHolds) running.requires(end);
+  }
+
+  describe(): string {
+    return 'schedule_timeout(GRU_ASSIGN_DELAY)';
+  }
+}
+
+const SLEEP = new Sleep();
 
 /** Loads the GTS and maps its context; false if there is none to be had. */
 const loadAndMap = fn(
@@ -191,11 +258,11 @@ const loadAndMap = fn(
 export const gruFault = fn(function* gruFault(vma: VmArea, address: number, _flags: number) {
   const gts = yield* gruFindThreadState(vma, tsidOf(address, vma));
   if (gts === null) return VM_FAULT_SIGBUS;
-  yield* retry('gru_fault', function* loadOrSteal() {
-    if (yield* loadAndMap(vma, address, gts)) return 0;
-    // The driver sleeps a little and steals only now and then; here, whenever it finds nothing.
-    yield* gruStealContext();
-    return RETRY;
-  });
+  while (!(yield* loadAndMap(vma, address, gts))) {
+    // The driver steals only now and then, so that nobody is robbed at once of what he stole; here, whenever it finds
+    // nothing, and it sleeps only where there is nobody to steal from.
+    const busy = yield* gruStealContext();
+    if (busy !== null) yield* made(SLEEP, busy);
+  }
   return VM_FAULT_NOPAGE;
 });

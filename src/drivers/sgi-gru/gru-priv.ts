@@ -155,10 +155,14 @@ export interface GmsLife {
   readonly register: KernelCallable<[], GruMmStruct | ErrPtr>;
   /** One user less. May sleep in v5.3. */
   readonly drop: KernelCallable<[GruMmStruct], void>;
-  /** How the ioctl that makes a GTS holds mmap_sem. For reading only where that one safeguard is taken away. */
+  /** How the ioctl that makes a GTS holds mmap_sem. For reading only where that one safeguard is taken away; then, too, where the mm has had a notifier. */
   readonly allocatesUnder: 'write' | 'read';
   /** Whether the end of a mapping unloads its contexts. False only where that safeguard is taken away. */
   readonly closeUnloads: boolean;
+  /** Whether the ioctl that flushes keeps the segment locked meanwhile. It does in no version; what mends A-40. */
+  readonly flushesLocked: boolean;
+  /** Whether a thief keeps everybody else from the victim's mappings. It does in no version; what mends A-42. */
+  readonly theftLocks: boolean;
 }
 
 export const globals = sgiGru.data({

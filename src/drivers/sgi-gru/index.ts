@@ -14,6 +14,7 @@ import { allGrus, gidToGru, globals, sgiGru, type GmsLife } from './gru-priv.ts'
 import {
   gruDropMmuNotifier as dropInSeries,
   gruRegisterMmuNotifier as registerInSeries,
+  gruRegisterStopping as registerStopping,
 } from './series.ts';
 
 export { installGru, type GruInstruction, type GruOptions } from './gru-chiplet.ts';
@@ -46,19 +47,20 @@ function version(life: GmsLife, synchronizes: boolean): ModuleType {
   return sgiGru.module({ data: globals, init, exit }) as unknown as ModuleType;
 }
 
+const AS_RELEASED = {
+  allocatesUnder: 'write',
+  closeUnloads: true,
+  flushesLocked: false,
+  theftLocks: false,
+} as const;
+
 const BEFORE: GmsLife = {
+  ...AS_RELEASED,
   register: registerBeforeSeries,
   drop: dropBeforeSeries,
-  allocatesUnder: 'write',
-  closeUnloads: true,
 };
 
-const AFTER: GmsLife = {
-  register: registerInSeries,
-  drop: dropInSeries,
-  allocatesUnder: 'write',
-  closeUnloads: true,
-};
+const AFTER: GmsLife = { ...AS_RELEASED, register: registerInSeries, drop: dropInSeries };
 
 /** v5.3. */
 export const gruV53 = version(BEFORE, false);
@@ -75,3 +77,11 @@ export const gruSeriesReadLock = version({ ...AFTER, allocatesUnder: 'read' }, t
 /** The end of a mapping leaves its contexts loaded, until they are stolen. */
 export const gruV53LateUnload = version({ ...BEFORE, closeUnloads: false }, false);
 export const gruSeriesLateUnload = version({ ...AFTER, closeUnloads: false }, true);
+
+// What mends the candidates (ours).
+
+/** Release stops the GRU, a flush keeps its segment, a thief its victim's mappings. */
+export const gruMended = version(
+  { ...AFTER, register: registerStopping, flushesLocked: true, theftLocks: true },
+  true,
+);

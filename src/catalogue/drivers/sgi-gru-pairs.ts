@@ -1,0 +1,195 @@
+/** sgi-gru: all pairs of what can happen to a program with a GRU, some triples, what fails, and unloading. */
+import type { Variant } from '../../check/scenario.ts';
+import { gruSegment, gruSeries, gruSeriesNoWait, gruV53 } from '../../drivers/sgi-gru/index.ts';
+import { goal } from '../../kernel/choose.ts';
+import type { ModuleType } from '../../kernel/module.ts';
+import { defineScenario } from '../define-scenario.ts';
+import {
+  act,
+  ACTIONS,
+  CLEAN,
+  GSEG,
+  LOAD,
+  prepare,
+  SECOND_GSEG,
+  STARTED,
+  unpin,
+  type GruSetUp,
+  type GruState,
+} from './sgi-gru-subject.ts';
+
+function setUpFor(actions: readonly string[]): GruSetUp {
+  const isClosed = actions.includes('rmmod');
+  return {
+    contexts: 1,
+    hasSecond: actions.includes('register'),
+    hasForeign: actions.includes('steal'),
+    isClosed,
+    ...(isClosed ? {} : { executes: LOAD }),
+  };
+}
+
+const A_13: Variant = {
+  about: 'free_notifier is called on the CPU of the put, after module exit has waited (A-13)',
+  expect: { verdict: 'violation', kind: 'unloaded-code', object: 'gru' },
+};
+const BOUNDED: Variant = { preemptions: 3, expect: { verdict: 'bounded' } };
+
+const SPECIAL: Readonly<Record<string, Variant>> = {
+  'access+exit': {
+    about: 'nobody tells the GRU that the program ends (A-41)',
+    expect: { verdict: 'violation', kind: 'use-after-free', object: 'page' },
+    alsoKnown: [{ name: 'A-41', kind: 'invariant', object: 'page' }],
+  },
+  'unmap+flush': {
+    about: 'the GMS is gone when the flush comes to it (A-40)',
+    expect: { verdict: 'violation', kind: 'use-after-free', object: 'gru_mm_struct' },
+  },
+  'steal+exit': {
+    about: 'the thief walks page tables that go (A-42)',
+    expect: { verdict: 'violation', kind: 'use-after-free', object: 'page table' },
+  },
+  'unmap+rmmod': A_13,
+  'exit+rmmod': A_13,
+  'unmap+dontneed': BOUNDED,
+  'access+fork': BOUNDED,
+  'access+steal': BOUNDED,
+  'reclaim+exit': BOUNDED,
+  'fork+fork': BOUNDED,
+  'fork+reclaim': BOUNDED,
+};
+
+/** These need a set-up of their own; and one segment executes one instruction at a time. */
+const LEFT_OUT = new Set(['load', 'copy']);
+const SENSELESS = new Set(['access+access', 'steal+steal']);
+
+function pairs(): Record<string, Variant> {
+  const names = Object.keys(ACTIONS).filter((name) => !LEFT_OUT.has(name));
+  const found: Record<string, Variant> = {};
+  for (const [at, first] of names.entries()) {
+    for (const second of names.slice(at)) {
+      const pair = `${first}+${second}`;
+      if (!SENSELESS.has(pair)) found[pair] = SPECIAL[pair] ?? CLEAN;
+    }
+  }
+  return found;
+}
+
+/** The task that does what is at a position of the variant's name. */
+function nth(cpu: number) {
+  return {
+    cpu,
+    *run(state: GruState, variant: string) {
+      yield* act(state, variant.split('+')[cpu] as string);
+      goal(`task ${cpu} is done`);
+    },
+  };
+}
+
+const gruPairs = defineScenario<GruState>({
+  name: 'gru-pairs',
+  models: ['patch 4'],
+  about: 'each thing that can happen to a program that uses a GRU, beside each other one',
+  variants: pairs(),
+  setup: (machine, variant) => prepare(machine, gruSeries, setUpFor(variant.split('+'))),
+  tasks: { first: nth(0), second: nth(1) },
+  goals: ['task 0 is done', 'task 1 is done'],
+  finally: unpin,
+});
+
+const gruTriples = defineScenario<GruState>({
+  name: 'gru-triples',
+  models: ['patch 4'],
+  about: 'three things beside each other',
+  variants: {
+    'register+unmap+dontneed': { expect: { verdict: 'bounded' } },
+    'access+dontneed+reclaim': { expect: { verdict: 'bounded' } },
+    'access+unload+dontneed': { expect: { verdict: 'bounded' } },
+    'steal+unload+munmap': { expect: { verdict: 'bounded' } },
+  },
+  preemptions: 2,
+  setup: (machine, variant) => prepare(machine, gruSeries, setUpFor(variant.split('+'))),
+  tasks: { first: nth(0), second: nth(1), third: nth(2) },
+  goals: ['task 0 is done', 'task 1 is done', 'task 2 is done', STARTED],
+  finally: unpin,
+});
+
+const gruCreate = defineScenario<GruState>({
+  name: 'gru-create',
+  models: ['patch 4'],
+  about: 'two threads make a segment each, and whatever allocation, copy or wait fails; then exit',
+  variants: {
+    'v5.3': {
+      about: 'exit with a segment forgets the pin of the mm, which is looked at to the end here',
+      ...CLEAN,
+    },
+    series: CLEAN,
+  },
+  faults: { allocations: 1, signals: 1, userFaults: 1 },
+  setup: (machine, variant) =>
+    prepare(machine, variant === 'series' ? gruSeries : gruV53, { contexts: 1, isBare: true }),
+  tasks: {
+    first: {
+      cpu: 0,
+      *run({ process }) {
+        const made = yield* gruSegment(process, GSEG);
+        goal(typeof made === 'number' ? 'making one failed' : 'one was made');
+        yield* process.exit();
+      },
+    },
+    second: {
+      cpu: 1,
+      *run({ process }) {
+        yield* gruSegment(process, SECOND_GSEG);
+      },
+    },
+  },
+  goals: ['making one failed', 'one was made'],
+  finally: unpin,
+});
+
+const UNLOADED: Readonly<Record<string, ModuleType>> = {
+  'v5.3': gruV53,
+  'series-no-wait': gruSeriesNoWait,
+  series: gruSeries,
+  'series-two-cpus': gruSeries,
+};
+
+const gruUnload = defineScenario<GruState>({
+  name: 'gru-unload',
+  models: ['patch 4', 'I12'],
+  about: 'a program ends its last mapping of the device, and the module is unloaded',
+  variants: {
+    'v5.3': { about: 'the last drop has waited for all callbacks', ...CLEAN },
+    'series-no-wait': {
+      about: 'put, and module exit forgets to wait',
+      expect: { verdict: 'violation', kind: 'unloaded-code', object: 'gru' },
+    },
+    series: { about: 'put, then mmu_notifier_synchronize; on one CPU', ...CLEAN },
+    'series-two-cpus': A_13,
+  },
+  setup: (machine, variant) =>
+    prepare(machine, UNLOADED[variant] as ModuleType, {
+      contexts: 1,
+      isClosed: true,
+    }),
+  tasks: {
+    unmap: {
+      cpu: 0,
+      *run(state, variant) {
+        yield* act(state, 'unmap');
+        if (variant !== 'series-two-cpus') yield* act(state, 'rmmod');
+      },
+    },
+    other: {
+      cpu: 1,
+      *run(state, variant) {
+        yield* act(state, variant === 'series-two-cpus' ? 'rmmod' : 'dontneed');
+      },
+    },
+  },
+  goals: ['unloaded'],
+  finally: unpin,
+});
+
+export const GRU_PAIRS = [gruUnload, gruCreate, gruPairs, gruTriples];
