@@ -156,11 +156,11 @@ export const radeonTriples = defineScenario<RadeonState>({
   name: 'radeon-triples',
   about: 'three things that can happen to memory that the GPU uses (retrying)',
   variants: {
-    'access+drop+unregister': THREE,
-    'access+reclaim+munmap': THREE,
-    'access+cow+reclaim': THREE,
-    'unregister+munmap+reclaim': THREE,
+    'access+mprotect+unregister': THREE,
+    'unregister+munmap+drop': THREE,
+    'unregister+drop+exit': THREE,
     'register+unregister+drop': THREE,
+    'register+munmap+close': THREE,
   },
   tasks: {
     ...radeonIntervalPairs.tasks,

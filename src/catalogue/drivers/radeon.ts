@@ -58,7 +58,6 @@ const radeonExit = defineScenario<RadeonState>({
       about: 'release leaves all to a work: exit unmaps, and the GPU writes on',
       expect: GPU_WRITES_ON,
       alsoKnown: [RELEASED_TWICE],
-      preemptions: 2,
     },
     series: {
       about: 'release passes a range that must not block: -EAGAIN, and nothing is invalidated',
