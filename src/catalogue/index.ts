@@ -12,6 +12,7 @@ import { AMDKFD_SCENARIOS } from './drivers/amdkfd.ts';
 import { HMM_SCENARIOS } from './drivers/hmm.ts';
 import { NOUVEAU_SCENARIOS } from './drivers/nouveau.ts';
 import { RADEON_SCENARIOS } from './drivers/radeon.ts';
+import { RDMA_ODP_SCENARIOS } from './drivers/rdma-odp.ts';
 import { GRU_SCENARIOS } from './drivers/sgi-gru.ts';
 import { findProgram, PROGRAMS } from './program/index.ts';
 import { kfdUnregister } from './series/kfd-unregister.ts';
@@ -44,6 +45,7 @@ export const DRIVER_SCENARIOS: readonly AnyScenario[] = [
   ...NOUVEAU_SCENARIOS.map(hidden),
   ...AMDGPU_SCENARIOS.map(hidden),
   ...GRU_SCENARIOS.map(hidden),
+  ...RDMA_ODP_SCENARIOS.map(hidden),
 ];
 
 function listedPrograms(): AnyScenario[] {

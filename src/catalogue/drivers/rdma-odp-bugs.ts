@@ -1,6 +1,6 @@
 /**
  * RDMA on-demand paging: explicit regions, and what went wrong with them. Notifier, umem_rwsem and the lists of a region
- * (B-10, B-14, B-47, A-5, A-18, ODP-1).
+ * (B-10, B-14, B-47, A-5, A-18, A-50).
  */
 import { MADV_DONTNEED } from '../../base/mman.ts';
 import {
@@ -47,7 +47,7 @@ export const odpRefused = defineScenario<Rdma>({
   variants: {
     'v5.3': {
       about: 'a start that refuses the range keeps umem_rwsem, and nobody says the end',
-      expect: { verdict: 'violation', kind: 'deadlock' },
+      expect: { verdict: 'violation', kind: 'deadlock', object: 'ib_ucontext_per_mm.umem_rwsem' },
     },
     'fixed-7608bf40cf24': { about: 'it gives umem_rwsem back', expect: { verdict: 'clean' } },
     series: { about: 'as does the series', expect: { verdict: 'clean' } },
@@ -176,7 +176,7 @@ const SHORT = { series: rdmaSeriesShortGrace, patient: rdmaSeries } as const;
 
 export const odpShortGrace = defineScenario<Rdma>({
   name: 'odp-short-grace',
-  models: ['ODP-1', 'patch 6'],
+  models: ['A-50', 'D6-1', 'patch 6'],
   about: 'a program deregisters its last region, and nobody is in the way of a grace period',
   variants: {
     series: {
@@ -223,8 +223,7 @@ export const odpNested = defineScenario<Rdma>({
   tasks: {
     fork: {
       *run({ process }) {
-        const child = yield* process.fork();
-        if (typeof child !== 'number') yield* child.exit();
+        yield* process.fork();
       },
     },
     dereg,

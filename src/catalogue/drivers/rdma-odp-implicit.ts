@@ -1,6 +1,6 @@
 /**
  * RDMA on-demand paging: regions of all memory, whose children faults make and invalidations end (B-11, B-12, B-13, B-14,
- * ODP-2).
+ * A-51).
  */
 import { MADV_DONTNEED } from '../../base/mman.ts';
 import type { Variant } from '../../check/scenario.ts';
@@ -10,7 +10,6 @@ import {
   rdmaSeries,
   rdmaSeriesLateWake,
   rdmaV53,
-  rdmaV54,
   rdmaV54ListsLast,
   rdmaWrite,
 } from '../../drivers/rdma-odp/index.ts';
@@ -33,8 +32,7 @@ const zap: TaskDefinition<Rdma> = {
 const DEATH = { 'v5.3': rdmaV53, series: rdmaSeries, 'v5.4': rdmaV54ListsLast } as const;
 const TWICE: Variant = {
   about: 'both find the child without pages and not dying, and both have it destroyed',
-  expect: { verdict: 'violation', kind: 'use-after-free' },
-  alsoKnown: [{ name: 'B-11', kind: 'double-free' }],
+  expect: { verdict: 'violation', kind: 'use-after-free', object: 'ib_umem_odp' },
 };
 
 export const odpDoubleDeath = defineScenario<Rdma>({
@@ -46,7 +44,7 @@ export const odpDoubleDeath = defineScenario<Rdma>({
     series: TWICE,
     'v5.4': {
       about: '9dc775e7f550: what is left is decided under umem_mutex',
-      expect: { verdict: 'clean' },
+      expect: { verdict: 'bounded' },
     },
   },
   preemptions: 2,
@@ -61,12 +59,20 @@ export const odpDoubleDeath = defineScenario<Rdma>({
 const LATE = {
   'v5.3': rdmaV53,
   series: rdmaSeries,
-  'v5.4': rdmaV54,
+  'v5.4': rdmaV54ListsLast,
   'fixed-v5.6': rdmaFixed,
 } as const;
 const BUG: Variant = {
   about: 'the fault registers a notifier for an mm that nobody uses any more',
-  expect: { verdict: 'violation', kind: 'bug', object: 'atomic_read(&mm->mm_users) <= 0' },
+  expect: {
+    verdict: 'violation',
+    kind: 'bug',
+    object: 'atomic_read(&mm->mm_users) <= 0',
+    invariant: 'I5',
+  },
+  alsoKnown: [
+    { name: 'it is not on behalf of the process', kind: 'warn', object: 'mm != current->mm' },
+  ],
 };
 
 export const odpLateChild = defineScenario<Rdma>({
@@ -82,9 +88,16 @@ export const odpLateChild = defineScenario<Rdma>({
       expect: { verdict: 'clean' },
     },
   },
-  preemptions: 2,
-  setup: (machine, variant) =>
-    prepare(machine, LATE[variant as keyof typeof LATE], { region: IMPLICIT }),
+  setup(machine, variant) {
+    const state = prepare(machine, LATE[variant as keyof typeof LATE], {
+      region: IMPLICIT,
+      // A child is made wherever the remote side reads.
+      hasMemory: false,
+    });
+    // A child has the same file open, so that the region stays.
+    machine.runNow(state.process.fork());
+    return state;
+  },
   tasks: {
     remote: {
       *run({ nic, key }) {
@@ -97,10 +110,14 @@ export const odpLateChild = defineScenario<Rdma>({
   finally: unpin,
 });
 
-const STALE = { 'v5.3': rdmaV53, series: rdmaSeries, 'v5.4': rdmaV54 } as const;
+const STALE = { 'v5.3': rdmaV53, series: rdmaSeries, 'v5.4': rdmaV54ListsLast } as const;
 const LOST: Variant = {
   about: 'the null key of the old child arrives after the key of the new one: nobody will mend it',
-  expect: { verdict: 'violation', kind: 'warn' },
+  expect: {
+    verdict: 'violation',
+    kind: 'warn',
+    object: 'the remote side gave up on memory that is there',
+  },
 };
 
 export const odpStaleEntry = defineScenario<Rdma>({
@@ -115,7 +132,6 @@ export const odpStaleEntry = defineScenario<Rdma>({
       expect: { verdict: 'clean' },
     },
   },
-  preemptions: 2,
   setup: (machine, variant) =>
     prepare(machine, STALE[variant as keyof typeof STALE], { region: IMPLICIT, isMapped: true }),
   tasks: {
@@ -135,7 +151,7 @@ const WAKE = { series: rdmaSeriesLateWake, fixed: rdmaSeries } as const;
 
 export const odpLateWake = defineScenario<Rdma>({
   name: 'odp-late-wake',
-  models: ['ODP-2'],
+  models: ['A-51'],
   about: 'a region of all memory is deregistered while its child is destroyed',
   variants: {
     series: {
@@ -147,7 +163,6 @@ export const odpLateWake = defineScenario<Rdma>({
       expect: { verdict: 'clean' },
     },
   },
-  preemptions: 2,
   setup: (machine, variant) =>
     prepare(machine, WAKE[variant as keyof typeof WAKE], { region: IMPLICIT, isMapped: true }),
   tasks: { dereg },

@@ -58,21 +58,25 @@ export interface SetUp {
   readonly region: typeof EXPLICIT | typeof IMPLICIT | null;
   /** Whether the adapter has the page already. */
   readonly isMapped?: boolean;
+  /** Whether there is a page at all; there is, unless this is false. */
+  readonly hasMemory?: boolean;
 }
 
 /** A process with one page that is there, and a region. For set-up. */
 export function prepare(
   machine: Machine,
   version: RdmaVersion,
-  { region, isMapped = false }: SetUp,
+  { region, isMapped = false, hasMemory = true }: SetUp,
 ): Rdma {
   const nic = plugNic(machine);
   for (const module of version) machine.load(module);
   const process = machine.process();
   const mm = process.mm!;
   machine.runNow(mmgrab(mm));
-  machine.runNow(process.mmap(ADDRESS, PAGE_SIZE));
-  machine.runNow(process.store(ADDRESS, OLD));
+  if (hasMemory) {
+    machine.runNow(process.mmap(ADDRESS, PAGE_SIZE));
+    machine.runNow(process.store(ADDRESS, OLD));
+  }
   const fd = machine.runNow<number>(process.open(UVERBS_DEVICE));
   machine.runNow(process.ioctl(fd, GET_CONTEXT));
   const key = region === null ? 0 : machine.runNow<number>(process.ioctl(fd, REG_MR, region));

@@ -71,9 +71,9 @@ export const rdmaV53Unlocking = version(umemV53Unlocking, false, OLD);
 export const rdmaV53NoRecheck = version(umemV53NoRecheck, false, OLD);
 /** As patches 6 and 7 make it. */
 export const rdmaSeries = version(umemSeries, true, OLD);
-/** The same, where a grace period may be as short as it likes (ODP-1). */
+/** The same, where a grace period may be as short as it likes (A-50). */
 export const rdmaSeriesShortGrace = version(umemSeriesShortGrace, true, OLD);
-/** The same, where the wake-up of a parent that is being destroyed may come too late (ODP-2). */
+/** The same, where the wake-up of a parent that is being destroyed may come too late (A-51). */
 export const rdmaSeriesLateWake = version(umemSeries, true, { ...OLD, wakesLocked: false });
 /** The same without the second look at `users` (B-47). */
 export const rdmaSeriesNoRecheck = version(umemSeriesNoRecheck, true, OLD);

@@ -229,7 +229,7 @@ interface Differences {
   readonly rechecks: boolean;
   /**
    * No grace period ends between mmu_notifier_put and the up_write of the lock that is freed after it: nothing in the
-   * code sees to that (D6-1), but it takes a task that is held up in just that place. False: it can.
+   * code sees to that (A-50), but it takes a task that is held up in just that place. False: it can.
    */
   readonly outlivesPut: boolean;
   /** As {@link UmemVersion} has it. */
@@ -355,7 +355,7 @@ const V5_4: Differences = {
 };
 
 export const umemSeries = makeVersion(SERIES);
-/** Where a grace period may be as short as it likes (D6-1). */
+/** Where a grace period may be as short as it likes (A-50). */
 export const umemSeriesShortGrace = makeVersion({ ...SERIES, outlivesPut: false });
 /** Without the second look at `users` (B-47). */
 export const umemSeriesNoRecheck = makeVersion({ ...SERIES, rechecks: false });
