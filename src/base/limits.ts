@@ -10,6 +10,10 @@ export const CALL_DEPTH_MAX = 256;
 export const RETRY_COUNT_MAX = 100;
 /** Seconds without an operation after which the exploring worker is ended. */
 export const SILENCE_SECONDS_MAX = 5;
+/** Seconds between two checkpoints of a search. */
+export const CHECKPOINT_SECONDS = 5;
+/** Bytes of a saved search that is read. */
+export const SEARCH_FILE_BYTES_MAX = 1 << 28;
 /** Bytes of a token that `replay` reads. */
 export const TOKEN_BYTES_MAX = 1 << 20;
 /** Steps of the schedule in a token. */
@@ -42,8 +46,10 @@ export const CLAIM_STEP_COUNT_MAX = 64;
 export const CLAIM_COLUMN_COUNT_MAX = 8;
 /** Steps of a variant's executions in which `claim` looks for what there is, before it searches. */
 export const CLAIM_SURVEY_STEPS_MAX = 50_000;
-/** The same where it looks through the whole catalogue. */
+/** The same where it looks through the whole catalogue for a scenario that is not named. */
 export const CLAIM_GLANCE_STEPS_MAX = 1_000;
+/** The same where it looks for a name that the scenario does not know. */
+export const CLAIM_NAME_STEPS_MAX = 200;
 /** Scenarios in which a claim is looked for that names none. */
 export const CLAIM_SCENARIO_COUNT_MAX = 8;
 /** Executions of each variant of those, unless `--max-executions` says otherwise. */

@@ -5,6 +5,7 @@
 import { assert } from '../base/assert.ts';
 import {
   CLAIM_GLANCE_STEPS_MAX,
+  CLAIM_NAME_STEPS_MAX,
   CLAIM_SCENARIO_COUNT_MAX,
   CLAIM_SURVEY_STEPS_MAX,
   CLAIM_UNNAMED_EXECUTION_COUNT_MAX,
@@ -180,7 +181,7 @@ class Judge {
       (step) => step.mention.kind !== 'finding' && bestScore(step, scope) === Infinity,
     );
     if (unknown.length > 0) {
-      const all = this.survey(this.options.catalogue, CLAIM_GLANCE_STEPS_MAX);
+      const all = this.survey(this.options.catalogue, CLAIM_NAME_STEPS_MAX);
       for (const step of unknown) {
         // Known elsewhere: then it is no riddle, it just does not happen here.
         if (bestScore(step, all) < Infinity) continue;

@@ -41,8 +41,11 @@ export interface Chosen {
 export interface Failure {
   /** The step that cannot come next: its index. */
   readonly atom: number;
-  /** `order`: there is such an event, but it comes before one of those chosen. */
-  readonly kind: 'order' | 'absent';
+  /**
+   * `order`: there is such an event, but it comes before one that was chosen of another task; `own-order`:
+   * of the same task.
+   */
+  readonly kind: 'order' | 'own-order' | 'absent';
   /** The event of an `order`. */
   readonly event: Chosen | null;
   readonly chosen: readonly Chosen[];
@@ -63,7 +66,7 @@ export interface MatchOptions {
 }
 
 /** Choices that are tried in one execution. */
-const CHOICE_COUNT_MAX = 20_000;
+const CHOICE_COUNT_MAX = 2_000;
 
 export class Matcher {
   /** The failure that came latest in the claim; null if the last comparison succeeded at once. */
@@ -205,11 +208,9 @@ export class Matcher {
         if (!isChosen && this.fits(index, task, before)) at = before;
       }
     }
-    const kind = at < 0 ? 'absent' : 'order';
-    if (failure !== null) {
-      if (failure.atom > index) return;
-      if (failure.atom === index && (failure.kind === 'order' || kind === 'absent')) return;
-    }
+    const isOwn = this.chosen.some((one) => one.task === task && one.at > at);
+    const kind = at < 0 ? 'absent' : isOwn ? 'own-order' : 'order';
+    if (failure !== null && !saysMore({ atom: index, kind }, failure)) return;
     const event = at < 0 ? null : { task, at };
     this.failure = {
       atom: index,
@@ -219,6 +220,17 @@ export class Matcher {
       bound: new Map(this.bound),
     };
   }
+}
+
+const WEIGHT = { order: 2, 'own-order': 1, absent: 0 } as const;
+
+/** Whether a failure comes later than another, or explains more. */
+export function saysMore(
+  one: Pick<Failure, 'atom' | 'kind'>,
+  other: Pick<Failure, 'atom' | 'kind'>,
+): boolean {
+  if (one.atom !== other.atom) return one.atom > other.atom;
+  return WEIGHT[one.kind] > WEIGHT[other.kind];
 }
 
 /** Whether `one` runs on the CPU of thread `task` without being one: then it is drawn in its column. */

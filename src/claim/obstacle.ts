@@ -197,7 +197,7 @@ function linksBetween(rerun: Rerun, from: number, to: number): Link[] {
       } else if (other.after.includes(at) || isStart(rerun, at, next)) {
         improve(next, price + 1, [at, next, true]);
       } else if (doConflict(footprint, other.footprint)) {
-        improve(next, price + 1.5, [at, next, false]);
+        improve(next, price + priceOf(rerun.text(at), rerun.text(next)), [at, next, false]);
       }
     }
   }
@@ -210,6 +210,19 @@ function linksBetween(rerun: Rerun, from: number, to: number): Link[] {
   }
   return links;
 }
+
+/**
+ * What a conflict costs as an explanation, where an order that cannot be turned round costs 1. That memory
+ * is freed after its use is what is to be explained.
+ */
+function priceOf(a: string, b: string): number {
+  const [one, other] = [nameOfOperation(a), nameOfOperation(b)];
+  if (FREES.test(one) || FREES.test(other)) return 20;
+  return COUNTER.test(one) && COUNTER.test(other) ? 1.5 : 5;
+}
+
+const FREES = /^(?:kfree|kfree_rcu|__free_page)$/;
+const COUNTER = /^(?:atomic|refcount|kref)_\w+$/;
 
 /** Whether `next` is the first step of a task that step `at` has started. */
 function isStart(rerun: Rerun, at: number, next: number): boolean {
@@ -262,8 +275,6 @@ interface Pair {
   readonly a: string;
   readonly b: string;
 }
-
-const COUNTER = /^(?:atomic|refcount|kref)_\w+$/;
 
 function conflictText({ one, other, a, b }: Pair, object: string | null): Reason {
   const isCounter = COUNTER.test(nameOfOperation(a)) && COUNTER.test(nameOfOperation(b));

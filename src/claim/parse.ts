@@ -232,7 +232,6 @@ class Table {
 
 /** Whether a bracket is open at the end: then the next line goes on. */
 function isOpen(text: string): boolean {
-  if (text.length > CELL_LENGTH_MAX) return false;
   return text.split('(').length > text.split(')').length;
 }
 

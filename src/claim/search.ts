@@ -13,7 +13,7 @@ import type { Finding } from '../kernel/finding.ts';
 import type { Task } from '../kernel/task.ts';
 import { EventLog, EventTable, type LogOptions } from './event-log.ts';
 import { linearClocks, orderAsClaimed, placesWithoutPauses, runInOrder } from './linearise.ts';
-import { Matcher, type Atom, type Failure, type Match } from './match.ts';
+import { Matcher, saysMore, type Atom, type Failure, type Match } from './match.ts';
 import { fitsEnd, Meaning, type ClaimStep } from './meaning.ts';
 
 /** What ended a search before it was complete. */
@@ -408,11 +408,7 @@ class Found {
 
   noteFailure(failure: Failure, run: Execution): void {
     const before = this.nearest?.failure;
-    if (before !== undefined) {
-      if (failure.atom < before.atom) return;
-      const saysMore = failure.kind === 'order' && before.kind === 'absent';
-      if (failure.atom === before.atom && !saysMore) return;
-    }
+    if (before !== undefined && !saysMore(failure, before)) return;
     this.nearest = { failure, schedule: run.schedule };
   }
 
