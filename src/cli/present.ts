@@ -1,5 +1,6 @@
 /** From results to what is printed: repeats the executions that matter, and draws them. */
 import { WORKER_MEBIBYTES_MAX } from '../base/limits.ts';
+import { UsageError } from '../base/usage-error.ts';
 import { allDetectors } from '../check/detector/index.ts';
 import type { Schedule } from '../check/program.ts';
 import type { VariantResult, Violation } from '../check/result.ts';
@@ -46,7 +47,12 @@ export function presentCheck(result: VariantResult, origin: Origin, view: View):
   const report =
     view.report === undefined
       ? null
-      : { ...reported(result, origin), shown, ...extra, ...sampleOf(result, origin, hasValues) };
+      : {
+          ...reported(result, origin),
+          shown,
+          ...extra,
+          ...(hasValues ? sampleOf(result, origin) : {}),
+        };
   if (view.isJson) return { text: '', json: null, report };
   const style = view.hasColor ? TERMINAL : PLAIN;
   const lines = [describeResult(result, shown, { width: view.columns, style, ...extra })];
@@ -101,19 +107,21 @@ function reported(result: VariantResult, { scenario, variant, file }: Origin): R
 const NOTHING: Schedule = { tasks: [], outcomes: [] };
 
 /** An execution to look at where there is no violation: each task runs as long as it can. */
-function sampleOf(
-  result: VariantResult,
-  origin: Origin,
-  hasValues: boolean,
-): Pick<ReportedVariant, 'sample'> {
+function sampleOf(result: VariantResult, origin: Origin): Pick<ReportedVariant, 'sample'> {
   if (result.violations.length > 0) return {};
   const { example = NOTHING } = result;
   const program = programOf(origin.scenario, origin.variant);
-  const options = { resolvePlace, hasValues, isSought: () => false };
-  const recording = record(program, example, allDetectors(), options);
-  // What the search would have told of is not to be shown as an execution without violation.
-  if (recording.findings.length > 0) return {};
-  return { sample: { recording, token: tokenOf(scheduleOf(recording), origin) } };
+  const options = { resolvePlace, hasValues: true, isSought: () => false };
+  try {
+    const recording = record(program, example, allDetectors(), options);
+    // What the search would have told of is not to be shown as an execution without violation.
+    if (recording.findings.length > 0) return {};
+    return { sample: { recording, token: tokenOf(scheduleOf(recording), origin) } };
+  } catch (error) {
+    // An execution that does not end, where the search was told to stop at so many steps.
+    if (error instanceof UsageError) return {};
+    throw error;
+  }
 }
 
 function scheduleOf({ steps }: Recording): Schedule {

@@ -69,14 +69,8 @@ export class Reports {
   }
 }
 
-/** What needs no values of memory. */
-const PLAIN: ReadonlySet<ReporterName> = new Set<ReporterName>([
-  'text',
-  'json',
-  'junit',
-  'github',
-  'mermaid',
-]);
+/** What shows neither what memory holds nor executions without violation. */
+const PLAIN: ReadonlySet<ReporterName> = new Set<ReporterName>(['text', 'json', 'junit', 'github']);
 
 function problemWithFile(file: string): string | null {
   const folder = dirname(file);

@@ -127,3 +127,18 @@ test('--watch prints text and writes no reports', async () => {
   expect(code).toBe(2);
   expect(stderr).toContain('leave out --reporter');
 });
+
+test('where nothing is found a picture shows one execution, unless none comes to an end', async () => {
+  const quiet = scenarioFile('');
+  const endless = scenarioFile('for (;;) { yield* change(thing); }');
+  workshop.write({ 'quiet.ts': quiet, 'endless.ts': endless });
+  await workshop.run(['check', './quiet.ts', '--reporter', 'mermaid=quiet.mmd']);
+  expect(read('quiet.mmd')).toContain('mutex_lock(&thing.lock)');
+  const args = ['check', './endless.ts', '--max-steps', '50', '--reporter', 'json=endless.json'];
+  const { code } = await workshop.run([...args, '--reporter', 'mermaid=endless.mmd']);
+  expect(code).toBe(0);
+  expect(JSON.parse(read('endless.json'))).toMatchObject({
+    results: [{ bound: { kind: 'steps' } }],
+  });
+  expect(read('endless.mmd')).toBe('');
+});
