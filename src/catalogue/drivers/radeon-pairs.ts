@@ -156,7 +156,7 @@ export const radeonTriples = defineScenario<RadeonState>({
   name: 'radeon-triples',
   about: 'three things that can happen to memory that the GPU uses (retrying)',
   variants: {
-    'access+mprotect+unregister': THREE,
+    'access+register+close': THREE,
     'unregister+munmap+drop': THREE,
     'unregister+drop+exit': THREE,
     'register+unregister+drop': THREE,

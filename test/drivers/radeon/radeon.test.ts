@@ -255,17 +255,17 @@ test.each(MENDED)(
   },
 );
 
+function* modprobe(): Body<void> {
+  expect(yield* loadModule(radeonV54Two)).toBe(-ENOMEM);
+}
+
 test('a module that finds no memory for its devices is not loaded', () => {
   for (let failing = 0; failing < 4; failing += 1) {
     const outcomes = [...Array.from({ length: failing }, () => 0), 1];
-    const { findings, machine } = runOnMachine(
-      () => [
-        function* modprobe() {
-          expect(yield* loadModule(radeonV54Two)).toBe(-ENOMEM);
-        },
-      ],
-      { budget: { allocations: 1 }, outcomes },
-    );
+    const { findings, machine } = runOnMachine(() => [modprobe], {
+      budget: { allocations: 1 },
+      outcomes,
+    });
     expect(findings).toEqual([]);
     expect(machine.slabMemory.size).toBe(0);
   }
