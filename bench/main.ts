@@ -5,12 +5,14 @@
  *     npm run bench -- exploring --match lockinc    one suite, some programs
  *     npm run bench -- --write                      into docs/benchmarks.md
  *     node bench/start.js lockinc [N …] [--only NAME] [--seconds S]     the quick look, see lockinc.ts
+ *     node bench/start.js workers [SCENARIO] [N]    what workers are worth, see workers.ts
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { facts } from './facts.ts';
 import { quick } from './lockinc.ts';
 import { SUITES } from './suites.ts';
+import { workers } from './workers.ts';
 
 const REPORT = new URL('../docs/benchmarks.md', import.meta.url);
 
@@ -57,7 +59,9 @@ async function report(names: readonly string[]): Promise<void> {
 
 const [first, ...others] = positionals;
 const numbers = others.map(Number);
-if (first !== undefined && !SUITES.some(({ name }) => name === first)) {
+if (first === 'workers') {
+  await workers(others[0] ?? 'program/lockinc-9', Number(others[1] ?? 2));
+} else if (first !== undefined && !SUITES.some(({ name }) => name === first)) {
   await quick({
     family: first,
     counts: numbers.length === 0 ? [8, 9] : numbers,

@@ -10,6 +10,8 @@ export const CALL_DEPTH_MAX = 256;
 export const RETRY_COUNT_MAX = 100;
 /** Seconds without an operation after which the exploring worker is ended. */
 export const SILENCE_SECONDS_MAX = 5;
+/** Threads that explore one search. */
+export const WORKER_COUNT_MAX = 64;
 /** Seconds between two checkpoints of a search. */
 export const CHECKPOINT_SECONDS = 5;
 /** Bytes of a saved search that is read. */

@@ -36,7 +36,7 @@ export class Search {
   readonly goals = new Set<string>();
   bound: Bound | null = null;
   private readonly options: CheckOptions;
-  private readonly program: Program;
+  readonly program: Program;
   /** The same once more, for what is tried while the first is being explored. */
   private readonly bench: Bench;
   private detectors = allDetectors();
@@ -136,12 +136,22 @@ export class Search {
     );
   }
 
+  /** Makes memory visible, before the search begins. */
+  see(names: readonly string[]): void {
+    for (const name of names) this.visibleMemory.add(name);
+  }
+
+  /** Tells detectors who knows the steps of the present execution. */
+  setSchedule(scheduleSoFar: () => Schedule): void {
+    for (const detector of this.detectors) {
+      if (detector.scheduleSoFar !== undefined) detector.scheduleSoFar = scheduleSoFar;
+    }
+  }
+
   private search(): ExploreResult {
     const { executionCountMax, sampling } = this.options;
     const explorer = this.makeExplorer();
-    for (const detector of this.detectors) {
-      if (detector.scheduleSoFar !== undefined) detector.scheduleSoFar = () => explorer.schedule;
-    }
+    this.setSchedule(() => explorer.schedule);
     try {
       const result = explorer.run();
       if (!result.isComplete && sampling === undefined && this.made?.boundReached() === null) {

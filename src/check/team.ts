@@ -39,8 +39,9 @@ export type FromHelper =
 
 /** The helpers, as the leader sees them: numbered from 0. */
 export interface Team {
-  /** How many have come so far. */
   readonly size: number;
+  /** Whether it has come, and is not gone. */
+  isReady(helper: number): boolean;
   send(helper: number, message: ToHelper): void;
   /** What was said, in the order in which each said it; null if nothing has been. */
   receive(): { readonly helper: number; readonly message: FromHelper } | null;
@@ -237,9 +238,13 @@ export class TeamSearch implements Explorer {
   private get hasIdle(): boolean {
     const size = this.options.team?.size ?? 0;
     for (let helper = 0; helper < size; helper += 1) {
-      if ((this.jobs[helper] ?? null) === null && !this.lost.has(helper)) return true;
+      if ((this.jobs[helper] ?? null) === null && this.canHelp(helper)) return true;
     }
     return false;
+  }
+
+  private canHelp(helper: number): boolean {
+    return !this.lost.has(helper) && this.options.team?.isReady(helper) === true;
   }
 
   /** Gives something to whoever has nothing, and asks others to share if there is nothing. */
@@ -247,7 +252,7 @@ export class TeamSearch implements Explorer {
     const { team } = this.options;
     if (team === undefined) return;
     for (let helper = 0; helper < team.size; helper += 1) {
-      if ((this.jobs[helper] ??= null) !== null || this.lost.has(helper)) continue;
+      if ((this.jobs[helper] ??= null) !== null || !this.canHelp(helper)) continue;
       const job = this.tree.take() ?? this.takeShared();
       if (job === null) break;
       const { id, search } = job;

@@ -2,9 +2,15 @@
  * The one table of commands, arguments and options: the parser, `--help` and the docs come from it.
  * A command's code is loaded when it is called, so that the others cost nothing.
  */
-import { BOUNDS_FIRST_MAX, PCT_DEPTH_DEFAULT, SAMPLE_COUNT_DEFAULT } from '../base/limits.ts';
+import {
+  BOUNDS_FIRST_MAX,
+  PCT_DEPTH_DEFAULT,
+  SAMPLE_COUNT_DEFAULT,
+  WORKER_COUNT_MAX,
+} from '../base/limits.ts';
 import { SAMPLER_NAMES, type SamplerName } from '../check/sampler/sampler.ts';
 import { REPORTER_NAMES } from '../report/reporter-name.ts';
+import type { Shard } from '../check/shared-tree.ts';
 import { EXIT_CODE_TABLE } from './exit-code.ts';
 import { parseReporter } from './report-target.ts';
 
@@ -70,6 +76,21 @@ const REPORTER_OPTION: OptionDefinition = {
   isList: true,
 };
 
+function workerCount(text: string): number {
+  const value = count(text);
+  if (value > WORKER_COUNT_MAX) throw new Error(`expected at most ${WORKER_COUNT_MAX}`);
+  return value;
+}
+
+function shard(text: string): Shard {
+  const [, index, of] = /^(\d{1,6})\/(\d{1,6})$/.exec(text) ?? [];
+  const part = { index: Number(index) - 1, count: Number(of) };
+  if (index === undefined || part.index < 0 || part.index >= part.count) {
+    throw new Error('expected a part and how many there are, like 1/4');
+  }
+  return part;
+}
+
 const JSON_OPTION: OptionDefinition = { flags: '--json', about: 'print one JSON document' };
 
 export const COMMANDS: readonly CommandDefinition[] = [
@@ -123,6 +144,14 @@ export const COMMANDS: readonly CommandDefinition[] = [
         about: `depth of the bugs that pct looks for (default: ${PCT_DEPTH_DEFAULT})`,
         parse: count,
       },
+      { flags: '--workers <n>', about: 'explore in n threads (default: 1)', parse: workerCount },
+      { flags: '--checkpoint <file>', about: 'save how far it is there, every few seconds' },
+      { flags: '--resume <file>', about: 'go on with what a checkpoint has, and save it there' },
+      {
+        flags: '--shard <i/n>',
+        about: "explore part i of n; 'merge' puts the parts' checkpoints together",
+        parse: shard,
+      },
       { flags: '--progress', about: 'tell how far it has come where stderr is no terminal, too' },
     ],
     load: async () => (await import('./command/check.ts')).check,
@@ -159,6 +188,13 @@ export const COMMANDS: readonly CommandDefinition[] = [
       { flags: '--progress', about: 'tell how far it has come where stderr is no terminal, too' },
     ],
     load: async () => (await import('./command/claim.ts')).claim,
+  },
+  {
+    name: 'merge',
+    args: '<file...>',
+    about: 'put the parts of a search together that --shard took apart',
+    options: [JSON_OPTION],
+    load: async () => (await import('./command/merge.ts')).merge,
   },
   {
     name: 'list',

@@ -1,5 +1,6 @@
 /** What the command and its exploring worker say to each other. */
 import type { BoundWishes } from '../check/make-explorer.ts';
+import type { Shard } from '../check/shared-tree.ts';
 import type { SamplingPlan } from '../check/sampler/sampling.ts';
 import type { ReportedVariant } from '../report/reporter.ts';
 import type { Failure } from './error-text.ts';
@@ -39,6 +40,26 @@ export interface CheckRequest {
   /** How to draw executions at random; null to run one of each class. */
   readonly sampling: SamplingPlan | null;
   readonly bounds: BoundWishes;
+  /** Left out for a search in one piece that is not saved. */
+  readonly long?: LongWishes;
+  readonly view: View;
+}
+
+/** How a long search is to go. */
+export interface LongWishes {
+  /** Threads that explore. */
+  readonly workers: number;
+  /** Where to save how far it is, now and then; null: where it was read from, if it was. */
+  readonly checkpoint: string | null;
+  /** What to go on with. */
+  readonly resume: string | null;
+  /** Which part to explore. */
+  readonly shard: Shard | null;
+}
+
+export interface MergeRequest {
+  readonly kind: 'merge';
+  readonly files: readonly string[];
   readonly view: View;
 }
 
@@ -64,7 +85,7 @@ export interface ClaimRequest {
   readonly view: View;
 }
 
-export type Request = CheckRequest | ReplayRequest | ClaimRequest;
+export type Request = CheckRequest | ReplayRequest | ClaimRequest | MergeRequest;
 
 export type Message =
   /** A variant is being checked now. `stub` is what is known of its result at least. */

@@ -3,7 +3,12 @@
  * It may be ended at any moment; what it has to say it says as messages (protocol.ts).
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import { checkVariant, type Progress, type WithSchedule } from '../check/check-variant.ts';
+import {
+  checkVariant,
+  type CheckOptions,
+  type Progress,
+  type WithSchedule,
+} from '../check/check-variant.ts';
 import type { Bound, VariantResult } from '../check/result.ts';
 import { programOf, type AnyScenario } from '../check/scenario.ts';
 import { InternalError } from '../base/assert.ts';
@@ -16,18 +21,22 @@ import { findNamedScenario, findVariant } from './find-scenario.ts';
 import { Guard } from './guard.ts';
 import { loadScenarios } from './load-file.ts';
 import { locate } from './locate.ts';
+import { LongRun, partsToMerge, readShards } from './long-run.ts';
 import { Lookout } from './lookout.ts';
 import { displayPath, userPlace } from './place.ts';
 import { presentCheck, presentReplay, presentStub, type Origin } from './present.ts';
 import type {
   CheckRequest,
+  MergeRequest,
   Message,
   ReplayRequest,
   Target,
   VariantChoice,
+  View,
   WorkerInput,
 } from './protocol.ts';
 import { openToken } from './open-token.ts';
+import { ThreadTeam } from './thread-team.ts';
 
 const input = workerData as WorkerInput;
 const counters = new Counters(input.counters);
@@ -68,8 +77,51 @@ function asUsageError(error: unknown): UsageError | null {
 async function check(request: CheckRequest): Promise<void> {
   const { target } = request;
   const file = target.kind === 'file' ? displayPath(target.path) : null;
+  const long = request.long === undefined ? null : new LongRun(request, request.long);
+  const helpers = (request.long?.workers ?? 1) - 1;
+  const team = helpers > 0 ? new ThreadTeam(helpers, counters) : null;
+  const explore: Explore = (scenario, variant) => {
+    if (long === null) return exploreAlone(scenario, variant, request);
+    const { stepCountMax, doesBail } = request;
+    const { name } = scenario;
+    const order = { target, scenario: name, variant, stepCountMax, doesBail };
+    const program = programOf(scenario, variant);
+    const parts = long.partsOf(name, variant, program, team?.forVariant(order) ?? null);
+    return exploreAlone(scenario, variant, request, { parts });
+  };
   for (const [scenario, variants] of choose(await targets(target), request.variants)) {
-    checkScenario(scenario, variants, request, file);
+    checkScenario(scenario, variants, { explore, view: request.view, file });
+  }
+  team?.end();
+}
+
+/** How to get the result of one variant, and how to show it. */
+interface Way {
+  readonly explore: Explore;
+  readonly view: View;
+  readonly file: string | null;
+}
+
+type Explore = (scenario: AnyScenario, variant: string) => VariantResult;
+
+/** Puts the parts of a search together. */
+async function merge({ files: paths, view }: MergeRequest): Promise<void> {
+  const files = readShards(paths);
+  const [first] = files;
+  if (first === undefined) return;
+  const { target, variant, stepCountMax } = first;
+  const file = target.kind === 'file' ? displayPath(target.path) : null;
+  const choice: VariantChoice = variant === null ? { kind: 'all' } : { kind: 'one', name: variant };
+  const explore: Explore = (scenario, name) => {
+    const subject = { scenario: scenario.name, variant: name, program: programOf(scenario, name) };
+    const parts = partsToMerge(files, paths, subject);
+    return checkVariant(scenario, name, {
+      parts,
+      ...(stepCountMax === null ? {} : { stepCountMax }),
+    });
+  };
+  for (const [scenario, variants] of choose(await targets(target), choice)) {
+    checkScenario(scenario, variants, { explore, view, file });
   }
 }
 
@@ -101,12 +153,8 @@ function demoVariants(scenario: AnyScenario): string[] {
   return wanted.length > 0 ? wanted : names;
 }
 
-function checkScenario(
-  scenario: AnyScenario,
-  variants: readonly string[],
-  request: CheckRequest,
-  file: string | null,
-): void {
+function checkScenario(scenario: AnyScenario, variants: readonly string[], way: Way): void {
+  const { file } = way;
   for (const variant of variants) {
     if (counters.isAskedToStop) return;
     post({
@@ -115,7 +163,7 @@ function checkScenario(
       stub: presentStub({ scenario, variant, file }),
     });
     try {
-      checkOne(scenario, variant, request, file);
+      checkOne(scenario, variant, way);
     } catch (error) {
       postError(error, scenario, variant);
       // The other variants share the code that is wrong.
@@ -124,23 +172,23 @@ function checkScenario(
   }
 }
 
-function checkOne(
-  scenario: AnyScenario,
-  variant: string,
-  request: CheckRequest,
-  file: string | null,
-): void {
+function checkOne(scenario: AnyScenario, variant: string, { explore, view, file }: Way): void {
   const watched = lookout.watch(scenario);
   const guard = file === null ? null : new Guard(programOf(watched, variant));
   guard?.before();
-  const result = explore(watched, variant, request);
+  const result = explore(watched, variant);
   guard?.compare();
   const origin: Origin = { scenario: watched, variant, file };
-  const { text, json, report } = presentCheck(result, origin, request.view);
+  const { text, json, report } = presentCheck(result, origin, view);
   post({ kind: 'result', text, json, report, exitCode: exitCodeOf(result) });
 }
 
-function explore(scenario: AnyScenario, variant: string, request: CheckRequest): VariantResult {
+function exploreAlone(
+  scenario: AnyScenario,
+  variant: string,
+  request: CheckRequest,
+  more: Pick<CheckOptions, 'parts'> = {},
+): VariantResult {
   const { doesBail, stepCountMax, executionCountMax, secondsMax, sampling, bounds } = request;
   const startedAt = performance.now();
   const seconds = (): number => (performance.now() - startedAt) / 1000;
@@ -159,6 +207,7 @@ function explore(scenario: AnyScenario, variant: string, request: CheckRequest):
   return checkVariant(scenario, variant, {
     bail: doesBail,
     boundReached,
+    ...more,
     ...bounds,
     ...(stepCountMax === null ? {} : { stepCountMax }),
     ...(executionCountMax === null ? {} : { executionCountMax }),
@@ -187,7 +236,8 @@ try {
   if (request.kind === 'claim') {
     const onVariant = (name: string): void => post({ kind: 'started', name, stub: null });
     post(await judgeRequest(request, counters, lookout, onVariant));
-  } else await (request.kind === 'check' ? check(request) : replay(request));
+  } else if (request.kind === 'merge') await merge(request);
+  else await (request.kind === 'check' ? check(request) : replay(request));
 } catch (error) {
   postError(error, null, '');
 }

@@ -99,6 +99,10 @@ export class TestTeam implements Team {
     }
   }
 
+  isReady(): boolean {
+    return true;
+  }
+
   send(helper: number, message: ToHelper): void {
     this.inboxes[helper]?.push(copyOf(message));
   }

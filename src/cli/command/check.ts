@@ -2,6 +2,7 @@
 import { SAMPLE_COUNT_DEFAULT } from '../../base/limits.ts';
 import type { SamplerName } from '../../check/sampler/sampler.ts';
 import type { SamplingPlan } from '../../check/sampler/sampling.ts';
+import type { Shard } from '../../check/shared-tree.ts';
 import type { Invocation } from '../commands.ts';
 import { EXIT_USAGE, worstExitCode } from '../exit-code.ts';
 import { columns, hasColor, writeNote, writeResult } from '../output.ts';
@@ -32,6 +33,10 @@ interface CheckOptions {
   readonly preemptions?: number;
   readonly shortest?: boolean;
   readonly boundsFirst?: boolean;
+  readonly workers?: number;
+  readonly checkpoint?: string;
+  readonly resume?: string;
+  readonly shard?: Shard;
 }
 
 const SEED_DEFAULT = 1;
@@ -56,7 +61,10 @@ function problemWith(targets: readonly Target[], options: CheckOptions): string 
   if (targets.length === 0) {
     return `nothing to check: name a scenario, a file like ./driver.ts, or --all ('mmulab list' shows the scenarios)`;
   }
-  const problem = problemWithSampling(options) ?? problemWithBounds(options);
+  const problem =
+    problemWithSampling(options) ??
+    problemWithBounds(options) ??
+    problemWithParts(targets, options);
   if (problem !== null) return problem;
   if (options.watch !== true) return null;
   if (options.json === true) return '--watch prints more than one result, --json exactly one';
@@ -85,6 +93,47 @@ function problemWithBounds(options: CheckOptions): string | null {
   if (shortest === true) return '--sample finds no shortest violation: leave out --shortest';
   const isBounded = preemptions !== undefined || boundsFirst === true;
   return isBounded ? 'what --sample draws has any number of preemptions' : null;
+}
+
+function problemWithParts(targets: readonly Target[], options: CheckOptions): string | null {
+  const { workers, checkpoint, resume, shard, sample, preemptions, shortest, boundsFirst } =
+    options;
+  const wishes = { workers, checkpoint, resume, shard };
+  const [first] = Object.entries(wishes).flatMap(([name, value]) =>
+    value === undefined ? [] : [`--${name}`],
+  );
+  if (first === undefined) return null;
+  if (shard !== undefined && checkpoint === undefined && resume === undefined) {
+    return `--shard needs --checkpoint FILE: that is what 'mmulab merge' puts together`;
+  }
+  if (sample !== undefined) return `${first} is for a search of everything: leave out --sample`;
+  if (preemptions !== undefined || shortest === true || boundsFirst === true) {
+    return `${first} is for a search of everything: leave out --preemptions, --shortest and --bounds-first`;
+  }
+  if (options.watch === true) return `${first} is for long searches, --watch for short ones`;
+  const isSaved = checkpoint !== undefined || resume !== undefined;
+  if (targets.length > 1 && isSaved) {
+    return 'a checkpoint is of one scenario, one file or --all: name one of them';
+  }
+  return null;
+}
+
+function longWishes({
+  workers,
+  checkpoint,
+  resume,
+  shard,
+}: CheckOptions): Pick<CheckRequest, 'long'> {
+  const isLong = [workers, checkpoint, resume, shard].some((one) => one !== undefined);
+  if (!isLong) return {};
+  return {
+    long: {
+      workers: workers ?? 1,
+      checkpoint: checkpoint ?? null,
+      resume: resume ?? null,
+      shard: shard ?? null,
+    },
+  };
 }
 
 function reportsOf({ reporter = [], json }: CheckOptions): Reports {
@@ -125,6 +174,7 @@ async function checkOnce(
         boundsFirst: options.boundsFirst === true,
         ...(options.preemptions === undefined ? {} : { preemptions: options.preemptions }),
       },
+      ...longWishes(options),
       view: {
         isJson: !hasText,
         ...reports.wish,
