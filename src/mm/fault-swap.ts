@@ -67,10 +67,9 @@ export const doSwapPage = fn(function* doSwapPage(vmf: VmFault, pte: Pte) {
   yield* lockPage(page);
   // It may have lost the slot while this task waited for the lock.
   const isMapped = page.swapSlot === ptePfn(pte) && (yield* mapSwapped(vmf, table, pte, page));
-  // A page of this process alone does not need its slot any more.
-  if (isMapped && (pte & PTE_EXCLUSIVE) !== 0) yield* dropSwapCache(page);
+  if (isMapped) return 0;
   yield* unlockPage(page);
-  if (!isMapped) yield* putPage(page);
+  yield* putPage(page);
   return 0;
 });
 
@@ -94,7 +93,10 @@ const swapIn = fn(
   { name: 'swapin_readahead' },
 );
 
-/** Puts the locked page, with the caller's reference, where the swap entry is; false if that has changed. */
+/**
+ * Puts the locked page, with the caller's reference, where the swap entry is, and unlocks it; false, with neither, if the
+ * entry has changed.
+ */
 const mapSwapped = fn(
   function* mapSwapped(vmf: VmFault, table: PageTable, pte: Pte, page: Page) {
     const index = pteIndex(vmf.address);
@@ -124,6 +126,10 @@ const mapSwapped = fn(
       entry = pteModify(entry, PTE_WRITE | PTE_DIRTY | PTE_SOFT_DIRTY, 0);
     }
     yield* setPteAt(table, index, entry);
+    // A page of this process alone does not need its slot any more.
+    if (isExclusive) yield* dropSwapCache(page);
+    // As soon as the entry can be zapped, nothing keeps the page.
+    yield* unlockPage(page);
     yield* spinUnlock(table.ptl);
     return true;
   },
