@@ -129,6 +129,10 @@ export const COMMANDS: readonly CommandDefinition[] = [
         about: `search with up to ${BOUNDS_FIRST_MAX} preemptions (or --preemptions), then the whole`,
       },
       {
+        flags: '--coverage',
+        about: 'list the lines of drivers, and of your file, that nothing ran',
+      },
+      {
         flags: '--sample <how>',
         about: `draw executions at random: ${SAMPLER_NAMES.join(', ')}`,
         parse: sampler,

@@ -95,7 +95,8 @@ export function modelPlace(stack: string): string | null {
   return raw === undefined ? null : resolvePlace(raw);
 }
 
-function isUserCode(raw: string): boolean {
-  const url = parse(raw)?.url;
+/** Whether a raw place, or the address of a file, is of a user's own code. */
+export function isUserCode(raw: string): boolean {
+  const url = parse(raw)?.url ?? (raw.startsWith('file:') ? raw : undefined);
   return url !== undefined && !url.startsWith(DIST) && !url.includes('/node_modules/');
 }

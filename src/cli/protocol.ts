@@ -3,6 +3,7 @@ import type { BoundWishes } from '../check/make-explorer.ts';
 import type { Shard } from '../check/shared-tree.ts';
 import type { SamplingPlan } from '../check/sampler/sampling.ts';
 import type { ReportedVariant } from '../report/reporter.ts';
+import type { FileCoverage } from '../report/reporter.ts';
 import type { Failure } from './error-text.ts';
 
 /** What to check: a scenario of the catalogue, all of them, or all that a file exports. */
@@ -15,7 +16,10 @@ export type Target =
 export interface View {
   /** No text, but plain data. */
   readonly isJson: boolean;
-  /** Whether results are also wanted as reporters take them; `values`: with what memory holds. */
+  /**
+   * Whether results are also wanted as reporters take them; `values`: with what memory holds, and with an
+   * execution to look at where there is no violation.
+   */
   readonly report?: 'plain' | 'values';
   readonly hasColor: boolean;
   readonly columns: number;
@@ -42,6 +46,8 @@ export interface CheckRequest {
   readonly bounds: BoundWishes;
   /** Left out for a search in one piece that is not saved. */
   readonly long?: LongWishes;
+  /** Whether to count which lines were run. */
+  readonly coverage: boolean;
   readonly view: View;
 }
 
@@ -99,6 +105,8 @@ export type Message =
       readonly report: ReportedVariant | null;
       readonly exitCode: number;
     }
+  /** What was run of the code under test, in all that was checked. */
+  | { readonly kind: 'coverage'; readonly files: readonly FileCoverage[] }
   /** Something is wrong with the input. */
   | { readonly kind: 'failed'; readonly failure: Failure }
   /** Something is wrong with us. */

@@ -5,7 +5,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { SILENCE_SECONDS_MAX, WORKER_MEBIBYTES_MAX } from '../base/limits.ts';
-import type { ReportedVariant } from '../report/reporter.ts';
+import type { FileCoverage, ReportedVariant } from '../report/reporter.ts';
 import { Counters } from './counters.ts';
 import type { Failure } from './error-text.ts';
 import {
@@ -34,6 +34,7 @@ export interface Outcome {
   /** What reporters are given. */
   readonly reports: readonly ReportedVariant[];
   readonly failures: readonly Failure[];
+  readonly coverage: readonly FileCoverage[];
   readonly wasInterrupted: boolean;
 }
 
@@ -66,6 +67,7 @@ class Supervisor {
   private readonly documents: unknown[] = [];
   private readonly reports: ReportedVariant[] = [];
   private readonly failures: Failure[] = [];
+  private coverage: readonly FileCoverage[] = [];
   private startedAt = performance.now();
   private worker!: Worker;
   private ticker!: NodeJS.Timeout;
@@ -92,7 +94,10 @@ class Supervisor {
 
   start(signal: AbortSignal | null): void {
     const input: WorkerInput = { request: this.request, counters: this.counters.buffer };
-    this.worker = new Worker(new URL('./worker.js', import.meta.url), {
+    const { request } = this;
+    const isCounted = request.kind === 'check' && request.coverage;
+    const file = isCounted ? './coverage-worker.js' : './worker.js';
+    this.worker = new Worker(new URL(file, import.meta.url), {
       workerData: input,
       // What a user's file prints is no result.
       stdout: true,
@@ -137,6 +142,9 @@ class Supervisor {
         this.isSearching = false;
         this.stub = null;
         if (message.text !== '') this.onText(message.text);
+        break;
+      case 'coverage':
+        this.coverage = message.files;
         break;
       case 'failed':
         this.fail(message.failure);
@@ -275,6 +283,7 @@ class Supervisor {
       documents: this.documents,
       reports: this.reports,
       failures: this.failures,
+      coverage: this.coverage,
       wasInterrupted: this.wasInterrupted,
     });
   }

@@ -16,6 +16,7 @@ import { UsageError } from '../base/usage-error.ts';
 import { SCENARIOS } from '../catalogue/index.ts';
 import { judgeRequest } from './claim-worker.ts';
 import { Counters } from './counters.ts';
+import { noteLoaded, takeCoverage } from './coverage.ts';
 import { exitCodeOf } from './exit-code.ts';
 import { findNamedScenario, findVariant } from './find-scenario.ts';
 import { Guard } from './guard.ts';
@@ -89,10 +90,13 @@ async function check(request: CheckRequest): Promise<void> {
     const parts = long.partsOf(name, variant, program, team?.forVariant(order) ?? null);
     return exploreAlone(scenario, variant, request, { parts });
   };
-  for (const [scenario, variants] of choose(await targets(target), request.variants)) {
+  const scenarios = await targets(target);
+  if (request.coverage) noteLoaded();
+  for (const [scenario, variants] of choose(scenarios, request.variants)) {
     checkScenario(scenario, variants, { explore, view: request.view, file });
   }
   team?.end();
+  if (request.coverage) post({ kind: 'coverage', files: takeCoverage() });
 }
 
 /** How to get the result of one variant, and how to show it. */

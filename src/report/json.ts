@@ -142,10 +142,12 @@ export function jsonDocument(checked: readonly CheckedVariant[]): JsonDocument {
 export const jsonReporter: Reporter = {
   name: 'json',
   about: 'one JSON document for programs; docs/report.schema.json describes it',
-  write({ variants, failures }) {
+  write({ variants, failures, coverage }) {
     // Errors are named only where there are some: they go to stderr as well.
     const errors = failures.length === 0 ? {} : { errors: failures };
-    return [`${JSON.stringify({ ...jsonDocument(variants), ...errors }, null, 2)}\n`];
+    const counted = coverage === undefined ? {} : { coverage };
+    const document = { ...jsonDocument(variants), ...counted, ...errors };
+    return [`${JSON.stringify(document, null, 2)}\n`];
   },
 };
 

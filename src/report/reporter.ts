@@ -29,11 +29,20 @@ export interface ReportedFailure {
   readonly place: string | null;
 }
 
+/** A file under test with its lines (from 1) that some execution ran, and those that none did. */
+export interface FileCoverage {
+  readonly path: string;
+  readonly run: readonly number[];
+  readonly missed: readonly number[];
+}
+
 export interface ReportInput {
   /** Of mmulab. */
   readonly version: string;
   readonly variants: readonly ReportedVariant[];
   readonly failures: readonly ReportedFailure[];
+  /** If it was asked for. */
+  readonly coverage?: readonly FileCoverage[];
 }
 
 export interface Reporter {

@@ -4,6 +4,7 @@ import type { SamplerName } from '../../check/sampler/sampler.ts';
 import type { SamplingPlan } from '../../check/sampler/sampling.ts';
 import type { Shard } from '../../check/shared-tree.ts';
 import type { Invocation } from '../commands.ts';
+import { coverageText, mergeCoverage } from '../coverage.ts';
 import { EXIT_USAGE, worstExitCode } from '../exit-code.ts';
 import { columns, hasColor, writeNote, writeResult } from '../output.ts';
 import type { ReportTarget } from '../report-target.ts';
@@ -37,6 +38,7 @@ interface CheckOptions {
   readonly checkpoint?: string;
   readonly resume?: string;
   readonly shard?: Shard;
+  readonly coverage?: boolean;
 }
 
 const SEED_DEFAULT = 1;
@@ -174,6 +176,7 @@ async function checkOnce(
         boundsFirst: options.boundsFirst === true,
         ...(options.preemptions === undefined ? {} : { preemptions: options.preemptions }),
       },
+      coverage: options.coverage === true,
       ...longWishes(options),
       view: {
         isJson: !hasText,
@@ -190,9 +193,12 @@ async function checkOnce(
     outcomes.push(outcome);
     if (outcome.wasInterrupted) break;
   }
+  const coverage = mergeCoverage(outcomes.flatMap((outcome) => outcome.coverage));
+  if (options.coverage === true && hasText) writeResult(coverageText(coverage));
   const written = reports.write({
     variants: outcomes.flatMap((outcome) => outcome.reports),
     failures: outcomes.flatMap((outcome) => outcome.failures),
+    ...(options.coverage === true ? { coverage } : {}),
   });
   return worstExitCode([...outcomes.map((outcome) => outcome.exitCode), written]);
 }

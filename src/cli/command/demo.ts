@@ -17,6 +17,7 @@ export async function demo({ args }: Invocation): Promise<number> {
       secondsMax: null,
       sampling: null,
       bounds: {},
+      coverage: false,
       view: {
         isJson: false,
         hasColor: hasColor(process.stdout),
