@@ -72,7 +72,7 @@ const versions = (isFreed: boolean): Readonly<Record<string, Variant>> => ({
 
 const submitReclaim = defineScenario<AmdgpuState>({
   name: 'amdgpu-submit-reclaim',
-  models: ['A-60', 'patch 5', 'I8a', 'I8b'],
+  models: ['patch 5', 'I8a', 'I8b'],
   about: 'a job is submitted for a page, while reclaim takes it away',
   variants: versions(true),
   setup,
@@ -84,6 +84,7 @@ const submitReclaim = defineScenario<AmdgpuState>({
 const submitMunmap = defineScenario<AmdgpuState>({
   ...submitReclaim,
   name: 'amdgpu-submit-munmap',
+  models: ['A-60', 'patch 5', 'I8a', 'I8b'],
   about: 'a job is submitted for a page, while the process unmaps it',
   tasks: { submit, munmap },
   goals: ['submitted', 'not submitted'],
@@ -98,11 +99,12 @@ const submitDontneed = defineScenario<AmdgpuState>({
 });
 
 const submitMprotect = defineScenario<AmdgpuState>({
-  ...submitMunmap,
+  ...submitReclaim,
   name: 'amdgpu-submit-mprotect',
   about: 'a job is submitted for a page, while the process makes it read-only',
   variants: versions(false),
   tasks: { submit, mprotect },
+  goals: ['submitted', 'not submitted'],
 });
 
 const submitFork = defineScenario<AmdgpuState>({
@@ -127,7 +129,7 @@ const submitClose = defineScenario<AmdgpuState>({
 
 const submitExit = defineScenario<AmdgpuState>({
   name: 'amdgpu-submit-exit',
-  models: ['A-12', 'I6', 'I8a', 'C4'],
+  models: ['A-12', 'I6', 'I8a'],
   about: 'the process exits, while the GPU is at a job of it',
   variants: {
     series: {
@@ -152,7 +154,7 @@ const submitExit = defineScenario<AmdgpuState>({
 
 const outlives = defineScenario<AmdgpuState>({
   name: 'amdgpu-mirror-outlives-module',
-  models: ['A-64', 'I12', 'C12'],
+  models: ['A-64', 'I12'],
   about: 'the file is closed and the module unloaded, while the process, which lives on, unmaps',
   variants: {
     series: {
@@ -178,7 +180,7 @@ const outlives = defineScenario<AmdgpuState>({
 const workOutlives = defineScenario<AmdgpuState>({
   ...outlives,
   name: 'amdgpu-work-outlives-module',
-  models: ['A-64', 'A-12', 'I12'],
+  models: ['A-64', 'I12'],
   about: 'the process exits, and the module is unloaded while the work of release has not run',
   variants: {
     series: {
@@ -211,7 +213,7 @@ const setupOpened = (machine: Machine, variant: string): AmdgpuState =>
 
 const registerFails = defineScenario<AmdgpuState>({
   name: 'amdgpu-register-fails',
-  models: ['patch 5', 'C10'],
+  models: ['patch 5'],
   about: 'a BO is made, registered and closed, with memory or patience lacking at each place',
   variants: { 'v5.3': CLEAN, ...BOTH },
   faults: { allocations: 1, signals: 1 },
@@ -282,7 +284,7 @@ const hsaFork = defineScenario<AmdgpuState>({
 const hsaExit = defineScenario<AmdgpuState>({
   ...hsaReclaim,
   name: 'amdgpu-hsa-exit',
-  models: ['A-12', 'I6', 'I8a'],
+  models: ['I6', 'I8a'],
   about: 'a program rings the doorbell of its queue, and exits',
   variants: {
     series: {

@@ -115,6 +115,7 @@ const faultReclaim = defineScenario<NouveauState>({
 const faultDontneed = defineScenario<NouveauState>({
   ...faultReclaim,
   name: 'nouveau-fault-dontneed',
+  models: ['I8a', 'I8b'],
   about: 'the GPU faults a page in, while the process gives it back by MADV_DONTNEED',
   tasks: { gpu: gpuWrites, dontneed },
   goals: ['the GPU wrote'],
@@ -123,7 +124,7 @@ const faultDontneed = defineScenario<NouveauState>({
 const faultCow = defineScenario<NouveauState>({
   ...faultReclaim,
   name: 'nouveau-fault-cow',
-  models: ['A-60', 'I8b'],
+  models: ['I8b'],
   about:
     'the GPU reads a page that is shared after fork, while the process writes to it: copy on write',
   variants: { series: { ...VALID_AGAIN, alsoKnown: [] }, fixed: SEQUENCE },
@@ -256,7 +257,7 @@ const initFails = defineScenario<NouveauState>({
 const initMunmap = defineScenario<NouveauState>({
   ...common,
   name: 'nouveau-init-munmap',
-  models: ['patch 5', 'C3'],
+  models: ['patch 5'],
   about: 'a client enables SVM and is closed, while another thread unmaps',
   setup: unopened,
   finally: () => undefined,
@@ -267,7 +268,7 @@ const initMunmap = defineScenario<NouveauState>({
 const initClose = defineScenario<NouveauState>({
   ...common,
   name: 'nouveau-init-close',
-  models: ['patch 5', 'C3', 'A-16'],
+  models: ['patch 5'],
   about:
     'a client enables SVM, while another of the same process is closed: get against the last put',
   variants: { 'v5.3': CLEAN, series: CLEAN },
@@ -292,7 +293,7 @@ const rmmod: TaskDefinition<NouveauState> = {
 const unloadClose = defineScenario<NouveauState>({
   ...common,
   name: 'nouveau-unload-close',
-  models: ['patch 5', 'I12', 'C12'],
+  models: ['patch 5', 'I12'],
   about: 'the last client is closed, and the module unloaded, while the process unmaps',
   variants: {
     'no-synchronize': {
@@ -336,7 +337,7 @@ const closeReclaim = defineScenario<NouveauState>({
 const faultReclaimMunmap = defineScenario<NouveauState>({
   ...common,
   name: 'nouveau-fault-reclaim-munmap',
-  models: ['A-60', 'I8a', 'I8b'],
+  models: ['I8a', 'I8b'],
   about: 'the GPU faults a page in, while reclaim takes it and the process unmaps it',
   variants: { fixed: SEQUENCE },
   tasks: { gpu: gpuWrites, reclaim, munmap },
@@ -346,7 +347,7 @@ const faultReclaimMunmap = defineScenario<NouveauState>({
 const faultReclaimClose = defineScenario<NouveauState>({
   ...faultReclaimMunmap,
   name: 'nouveau-fault-reclaim-close',
-  models: ['A-7', 'A-60', 'I8a'],
+  models: ['I8a', 'I8b'],
   about: 'the GPU faults a page in, while reclaim takes it and the file of its client is closed',
   tasks: { gpu: gpuWrites, reclaim, close },
 });
