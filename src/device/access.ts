@@ -22,7 +22,7 @@ import type { DeviceTranslations, KeptEntry } from './translations.ts';
 
 const PAGE_SIZE = 4096;
 /** The access loaded a translation and is to be tried again. */
-const FILLED = -1;
+const FILLED = 'loads the translation';
 
 /** What is done to the byte, given what it is: the new one, or null to leave it. */
 type Change = (byte: number) => number | null;
@@ -32,7 +32,7 @@ interface Request {
   readonly change: Change;
 }
 
-class DeviceAccess extends Operation<number> {
+class DeviceAccess extends Operation<number | typeof FILLED> {
   override readonly footprintVaries = true;
   private readonly translations: DeviceTranslations;
   private readonly verb: string;
@@ -67,7 +67,7 @@ class DeviceAccess extends Operation<number> {
     return !tlb.has(page) && table.has(page);
   }
 
-  perform(task: Task): number {
+  perform(task: Task): number | typeof FILLED {
     const { translations } = this;
     const page = pageOf(task);
     if (translations.hasTlb && this.willFill(page)) {
