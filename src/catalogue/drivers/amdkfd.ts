@@ -119,8 +119,8 @@ function setUpFor(actions: readonly string[]): SetUp {
 
 const USES_QUEUE = new Set(['destroy', 'access', 'evict', 'exit']);
 
-/** Where the series is known to break, or too much can happen to see all of it. */
-const SPECIAL: Readonly<Record<string, Variant>> = {
+/** Where it is known to break. */
+const BROKEN: Readonly<Record<string, Variant>> = {
   'evict+exit': {
     about: 'the eviction is scheduled after release cancelled it (A-19)',
     expect: { verdict: 'violation', kind: 'use-after-free', object: 'kfd_process' },
@@ -129,17 +129,19 @@ const SPECIAL: Readonly<Record<string, Variant>> = {
     about: 'see kfd-unload',
     expect: { verdict: 'violation', kind: 'unloaded-code', object: 'amdkfd' },
   },
-  'fork+fork': { preemptions: 3, expect: { verdict: 'bounded' } },
-  'fork+reclaim': { preemptions: 3, expect: { verdict: 'bounded' } },
 };
+
+const BY_MM = new Set(['munmap', 'mprotect', 'fork', 'reclaim']);
 
 function pairs(): Record<string, Variant> {
   const names = Object.keys(ACTIONS);
   const found: Record<string, Variant> = {};
   for (const [at, first] of names.entries()) {
     for (const second of names.slice(at)) {
+      // The driver has no part in what the mm does by itself: nothing is called.
+      if (BY_MM.has(first) && BY_MM.has(second)) continue;
       const pair = `${first}+${second}`;
-      found[pair] = SPECIAL[pair] ?? { expect: { verdict: 'clean' } };
+      found[pair] = BROKEN[pair] ?? { expect: { verdict: 'clean' } };
     }
   }
   return found;
