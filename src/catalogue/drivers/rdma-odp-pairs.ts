@@ -62,12 +62,27 @@ const ACTIONS: Readonly<Record<string, (state: Rdma) => Body<unknown>>> = {
   },
 };
 
+const LOST_END = {
+  verdict: 'violation',
+  kind: 'deadlock',
+  object: 'ib_ucontext_per_mm.umem_rwsem',
+} as const;
 /** Too much can happen in them to see all of it. */
 const BOUNDED: Variant = { preemptions: 3, expect: { verdict: 'bounded' } };
 const SPECIAL: Readonly<Record<string, Variant>> = {
   'access+access': BOUNDED,
   'access+fork': BOUNDED,
   'fork+fork': BOUNDED,
+  'fork+reclaim': BOUNDED,
+  'reclaim+exit': {
+    about: 'see odp-lost-end',
+    preemptions: 2,
+    expect: LOST_END,
+  },
+  'exit+unload': {
+    about: 'see odp-unload',
+    expect: { verdict: 'violation', kind: 'unloaded-code', object: 'ib_uverbs' },
+  },
 };
 
 function pairs(): Record<string, Variant> {
@@ -110,6 +125,36 @@ export const odpPairs = defineScenario<Rdma>({
     },
   },
   goals: ['the first is done', 'the second is done'],
+  finally: unpin,
+});
+
+const LOST = { 'v5.3': rdmaV53, series: rdmaSeries } as const;
+const HANGS: Variant = {
+  about: 'exit unlinks the notifier: the end does not reach it, and umem_rwsem stays held',
+  expect: LOST_END,
+};
+
+export const odpLostEnd = defineScenario<Rdma>({
+  name: 'odp-lost-end',
+  models: ['A-53'],
+  about: 'reclaim, which holds nothing of the mm in use, unmaps a page while the process exits',
+  variants: { 'v5.3': HANGS, series: HANGS },
+  preemptions: 2,
+  setup: (machine, variant) =>
+    prepare(machine, LOST[variant as keyof typeof LOST], { region: EXPLICIT }),
+  tasks: {
+    reclaim: {
+      *run({ mm }) {
+        yield* reclaimPage(mm, ADDRESS, true);
+      },
+    },
+    exit: {
+      *run({ process }) {
+        yield* process.exit();
+      },
+    },
+  },
+  goals: [{ name: 'a range was started', calls: 'ib_umem_notifier_start_account' }],
   finally: unpin,
 });
 

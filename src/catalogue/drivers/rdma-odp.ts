@@ -11,9 +11,10 @@ import {
   odpShortGrace,
 } from './rdma-odp-bugs.ts';
 import { odpDoubleDeath, odpLateChild, odpLateWake, odpStaleEntry } from './rdma-odp-implicit.ts';
-import { odpPairs, odpUnload } from './rdma-odp-pairs.ts';
+import { odpLostEnd, odpPairs, odpUnload } from './rdma-odp-pairs.ts';
 import type { Rdma } from './rdma-odp-subject.ts';
 import { odpFailing, odpTraffic } from './rdma-odp-traffic.ts';
+import { odpImplicitPairs, odpLateZap, odpTriples } from './rdma-odp-triples.ts';
 
 export const RDMA_ODP_SCENARIOS: readonly Scenario<Machine, Rdma>[] = [
   odpRefused,
@@ -27,8 +28,12 @@ export const RDMA_ODP_SCENARIOS: readonly Scenario<Machine, Rdma>[] = [
   odpLists,
   odpShortGrace,
   odpLateWake,
+  odpLateZap,
+  odpLostEnd,
   odpUnload,
   odpPairs,
+  odpImplicitPairs,
+  odpTriples,
   odpTraffic,
   odpFailing,
 ];

@@ -56,6 +56,7 @@ const OLD: Mlx5Version = {
   locksParent: false,
   publishes: true,
   skipsUnmapped: false,
+  zapsChildren: false,
   wakesLocked: true,
 };
 /** v5.4: 9dc775e7f550, and the parent's table under its lock. */
@@ -89,3 +90,5 @@ export const rdmaSeriesUnannotated = version(umemSeriesUnannotated, true, OLD);
 /** The series and v5.4 where a region can be found before it is made (B-14). */
 export const rdmaSeriesUnpublished = version(umemSeries, true, { ...OLD, publishes: false });
 export const rdmaV54Unpublished = version(umemV54ListsLast, true, { ...NEWER, publishes: false });
+/** The last, where the children of a region that is destroyed lose their entries first. */
+export const rdmaFixedZapping = version(umemFixed, true, { ...NEWEST, zapsChildren: true });

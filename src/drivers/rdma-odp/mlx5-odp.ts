@@ -280,6 +280,8 @@ const mrLeafFree = fn(function* mrLeafFree(odp: UmemOdp, imr: Mlx5IbMr) {
   if (mr === null || (yield* readOnce(mr, 'parent')) !== imr) return;
   const isLocked = umemVersion().locksUnmap;
   if (isLocked) yield* mutexLock(odp.umemMutex);
+  // Otherwise the adapter keeps them until the child's key goes, of which no notifier knows.
+  if (globals().version!.zapsChildren) yield* zapRange(odp, mr, ibUmemStart(odp), ibUmemEnd(odp));
   yield* ibUmemOdpUnmapDmaPages(odp, ibUmemStart(odp), ibUmemEnd(odp));
   if (!(yield* readOnce(odp, 'dying'))) yield* killChild(odp, imr);
   if (isLocked) yield* mutexUnlock(odp.umemMutex);

@@ -78,6 +78,8 @@ export interface Mlx5Version {
   readonly publishes: boolean;
   /** v5.5: without a mapped page there is nothing to invalidate, and the region is not looked at (B-14). */
   readonly skipsUnmapped: boolean;
+  /** A child of a region that is destroyed loses its entries before its pages are forgotten. */
+  readonly zapsChildren: boolean;
   /** A worker that ends a child wakes the parent's destroyer under a lock that this one takes, too. */
   readonly wakesLocked: boolean;
 }
