@@ -58,7 +58,7 @@ export interface Parts {
   readonly resume?: SavedVariant | null;
   /** Explores one part of several that know nothing of each other. */
   readonly shard?: Shard | null;
-  /** Explores nothing: puts together what others have explored. */
+  /** Puts together what others have explored: all parts, in their order. */
   readonly merged?: readonly SavedVariant[];
   /** Asked after each execution: true to be called `atRest` soon. */
   readonly isRestWanted?: () => boolean;
@@ -66,23 +66,24 @@ export interface Parts {
   readonly atRest?: (save: () => SavedVariant, isLast: boolean) => void;
 }
 
-/** The figures of several parts together, and whether these are all there are. */
-export function addUp(parts: readonly SavedVariant[]): {
-  readonly total: ExploreResult;
-  readonly isWhole: boolean;
-} {
+/** What a search has done that was not begun. */
+export const NOTHING: ExploreResult = { executions: 0, blocked: 0, steps: 0, isComplete: false };
+
+/** The figures of several parts together. */
+export function addUp(parts: readonly ExploreResult[]): ExploreResult {
   const total = { executions: 0, blocked: 0, steps: 0, isComplete: true };
-  const [first] = parts;
-  let isAlike = true;
-  for (const { result, visibleMemory } of parts) {
-    total.executions += result.executions;
-    total.blocked += result.blocked;
-    total.steps += result.steps;
-    total.isComplete &&= result.isComplete;
-    isAlike &&= visibleMemory.toSorted().join() === first?.visibleMemory.toSorted().join();
+  for (const { executions, blocked, steps, isComplete } of parts) {
+    total.executions += executions;
+    total.blocked += blocked;
+    total.steps += steps;
+    total.isComplete &&= isComplete;
   }
-  // Where other memory was visible the classes of interleavings are others: they make no whole.
-  return { total: { ...total, isComplete: total.isComplete && isAlike }, isWhole: isAlike };
+  return total;
+}
+
+/** Whether all of this memory was visible. */
+export function sees({ visibleMemory }: SavedVariant, names: ReadonlySet<string>): boolean {
+  return visibleMemory.length === names.size;
 }
 
 /** Repeats what somebody found; null if it does not come out here. */

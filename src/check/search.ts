@@ -14,7 +14,16 @@ import { minimise, type Minimal } from './minimise.ts';
 import type { Program, Schedule } from './program.ts';
 import { replay } from './replay.ts';
 import type { Bound, GoalResult, Suspicion, VariantResult, Violation } from './result.ts';
-import { addUp, relearn, repeatFinding, type SavedVariant, type Summary } from './search-parts.ts';
+import {
+  addUp,
+  NOTHING,
+  relearn,
+  repeatFinding,
+  sees,
+  type SavedVariant,
+  type Summary,
+} from './search-parts.ts';
+import type { Shard } from './shared-tree.ts';
 import {
   costOf,
   identityOf,
@@ -51,6 +60,8 @@ export class Search {
   private hasFound = false;
   private isStarting = false;
   private isResumed = false;
+  /** The part that is being explored again. */
+  private shard: Shard | null = null;
   private made: MadeExplorer | null = null;
   private readonly progress = {
     executions: 0,
@@ -192,7 +203,8 @@ export class Search {
   private makeTeam(options: ExploreOptions): MadeExplorer | null {
     const { parts } = this.options;
     if (parts === undefined) return null;
-    const { resume, team, shard = null, isRestWanted, atRest } = parts;
+    const { resume, team, isRestWanted, atRest } = parts;
+    const shard = this.shard ?? parts.shard ?? null;
     team?.beginRound([...this.visibleMemory]);
     this.learnFromOthers();
     const explorer = new TeamSearch(this.program, {
@@ -237,13 +249,32 @@ export class Search {
     this.isResumed = true;
   }
 
-  /** The result of a search that others have done in parts. */
+  /**
+   * The result of a search that others have done in parts. Parts in which less memory was visible than in
+   * others are explored again: their classes of interleavings are not those of the others.
+   */
   private merge(parts: readonly SavedVariant[]): ExploreResult {
     for (const part of parts) this.resume(part);
-    this.learnFromOthers();
-    this.collectUnfinished();
-    const { total, isWhole } = addUp(parts);
-    if (!isWhole) this.bound = { kind: 'shard', limit: parts.length, isRequested: true };
+    this.isResumed = false;
+    const results = parts.map((part) => (sees(part, this.visibleMemory) ? part.result : null));
+    for (;;) {
+      for (const index of results.keys()) {
+        if (results[index] !== null || this.bound !== null) continue;
+        this.shard = { index, count: parts.length };
+        results[index] = this.search();
+      }
+      this.learnFromOthers();
+      this.collectUnfinished();
+      const hidden = [...this.unordered()].filter((name) => !this.visibleMemory.has(name));
+      if (hidden.length === 0 || this.bound !== null) break;
+      this.see(hidden);
+      results.fill(null);
+      this.detectors = allDetectors();
+    }
+    const total = addUp(results.map((result) => result ?? NOTHING));
+    if (!total.isComplete) {
+      this.bound ??= { kind: 'shard', limit: parts.length, isRequested: true };
+    }
     this.minimise();
     return total;
   }
@@ -442,6 +473,15 @@ export class Search {
         this.bound = { kind: 'steps', limit, isRequested };
         return explorer.result(false);
       }
+    }
+    const isResumed = (this.options.parts?.resume ?? null) !== null;
+    if (isResumed && !(error instanceof UsageError)) {
+      // Whoever made the file up did not think of everything; nor can we.
+      throw new UsageError(
+        'MN304',
+        `the saved search cannot be gone on with: its parts do not fit together (${String(error)}). ` +
+          'Begin anew, without --resume.',
+      );
     }
     if (!this.isStarting && typeof error === 'object' && error !== null) {
       Object.assign(error, { schedule: explorer.schedule } satisfies WithSchedule);

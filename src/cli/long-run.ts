@@ -177,7 +177,7 @@ export function partsToMerge(
   { scenario, variant, program }: { scenario: string; variant: string; program: Program },
 ): Parts {
   const fingerprint = fingerprintOf(program);
-  const merged = files.map((file, at) => {
+  const parts = files.map((file, at) => {
     const entry = file.entries.find((one) => one.scenario === scenario && one.variant === variant);
     if (entry === undefined) {
       throw new UsageError(
@@ -192,7 +192,8 @@ export function partsToMerge(
         `'${paths[at] ?? ''}' does not fit: ${scenario} (${variant}) is another now than when it was explored`,
       );
     }
-    return entry.saved;
+    return { index: file.shard?.index ?? 0, saved: entry.saved };
   });
-  return { merged };
+  parts.sort((a, b) => a.index - b.index);
+  return { merged: parts.map(({ saved }) => saved) };
 }
