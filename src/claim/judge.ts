@@ -102,6 +102,7 @@ class Judge {
   private readonly options: JudgeOptions;
   private readonly surveyed = new Map<string, Subject>();
   private readonly names = new Set<string>();
+  private readonly operations = new Set<string>();
 
   constructor(source: string, options: JudgeOptions) {
     this.source = source;
@@ -117,7 +118,10 @@ class Judge {
       : this.survey(catalogue, CLAIM_GLANCE_STEPS_MAX);
     const claim = stepsOf(
       parsed,
-      (word) => this.names.has(word),
+      {
+        isName: (word) => this.names.has(word),
+        isOperation: (text) => this.operations.has(text),
+      },
       (step) => bestScore(step, scope) < Infinity,
     );
     const puzzles = this.puzzlesOf(claim, scope);
@@ -160,7 +164,10 @@ class Judge {
           this.surveyed.set(key, subject);
           const isWanted = this.options.scenarios === scenarios;
           if (!surveys(subject, stepCountMax, isWanted)) continue;
-          for (const sort of subject.table.sorts) this.names.add(sort.name);
+          for (const { kind, name: called, text } of subject.table.sorts) {
+            this.names.add(called);
+            if (kind === 'operation' || kind === 'wait') this.operations.add(text);
+          }
         }
         subjects.push(subject);
       }

@@ -10,7 +10,7 @@ import { unreachable } from '../base/assert.ts';
 import type { Finding } from '../kernel/finding.ts';
 import type { EventSort, EventTable } from './event-log.ts';
 import { nameOfOperation } from './event-log.ts';
-import type { Mention, Verb } from './phrase.ts';
+import { SYSCALL, type Mention, type Verb } from './phrase.ts';
 
 /** One step of a claim. */
 export interface ClaimStep {
@@ -78,6 +78,8 @@ export function scoreOf({ mention, within }: ClaimStep, sort: EventSort): number
       return sort.kind === 'finding' && isFinding(mention, sort.name) ? 0 : NONE;
     case 'place':
       return placeScore(mention, sort);
+    case 'text':
+      return isStep(sort) && sort.text === mention.name ? 0 : NONE;
     case 'verb':
       return isStep(sort) && verbFits(mention.verb, sort) ? 20 : NONE;
     case 'path':
@@ -114,6 +116,7 @@ function placeScore({ name }: Mention, sort: EventSort): number {
 
 function nameMentionScore(mention: Mention, sort: EventSort): number {
   const { role, result } = mention;
+  if (mention.text.startsWith(SYSCALL) && !sort.text.startsWith(SYSCALL)) return NONE;
   const score = nameScore(mention.name, sort.name) * 10;
   if (score === NONE) return NONE;
   switch (sort.kind) {
@@ -130,7 +133,7 @@ function nameMentionScore(mention: Mention, sort: EventSort): number {
     case 'operation':
     case 'wait': {
       if (role === 'enter' && sort.kind === 'operation') return NONE;
-      const isSyscall = sort.text.startsWith('syscall ');
+      const isSyscall = sort.text.startsWith(SYSCALL);
       const isPart = sort.text.endsWith(': ends') || sort.text.endsWith(' starts');
       return score + argsScore(mention.args, sort.text) + (isSyscall || isPart ? 0.5 : 0);
     }

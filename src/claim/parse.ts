@@ -102,7 +102,7 @@ function withoutTabs(text: string): string {
 const RULE = /^[\s\-=_|+:─━┄·]*$/;
 const COMMENT = /^\s*(?:#|\/\/)/;
 /** What says that something is left out, or stands beside the steps. */
-const FILLER = /^(?:\.{2,}|…|\[[^\]]*\]|<[^<>]*>|-+|\*+|\|)$/;
+const FILLER = /^(?:\.{2,}|…|\[[^\]]*\]|<[^<>]*>|-+|\*+|\||return(?: \S+)?)$/;
 
 // ---- tables ---------------------------------------------------------------------------------------
 
@@ -220,7 +220,7 @@ class Table {
     if (FILLER.test(text)) return;
     const last = this.cells.findLastIndex((cell) => cell.label === label);
     const before = this.cells[last];
-    if (before !== undefined && (isOpen(before.text) || /^(?:→|->|=>|<--)/.test(text))) {
+    if (before !== undefined && (isOpen(before.text) || goesOn(before.text, text))) {
       if (before.text.length > CELL_LENGTH_MAX) throw tooLong(before);
       const glue = before.text.endsWith('(') ? '' : ' ';
       this.cells[last] = { ...before, text: before.text + glue + text };
@@ -228,6 +228,11 @@ class Table {
     }
     this.cells.push({ line, row: this.row, label, text });
   }
+}
+
+/** Whether a text is what a narrow column has left over of the one above it. */
+function goesOn(before: string, text: string): boolean {
+  return /^(?:→|->|=>|<--)/.test(text) || (/: [a-z ]+$/.test(before) && /^[a-z ]+$/.test(text));
 }
 
 /** Whether a bracket is open at the end: then the next line goes on. */

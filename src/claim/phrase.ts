@@ -14,7 +14,8 @@ export type Role = 'at' | 'enter' | 'return' | 'within';
 export type Verb = 'read' | 'write' | 'free' | 'allocate' | 'lock' | 'unlock' | 'unlink';
 
 export interface Mention {
-  readonly kind: 'name' | 'path' | 'place' | 'finding' | 'verb';
+  /** `text`: an operation as pictures show it, word for word. */
+  readonly kind: 'name' | 'path' | 'place' | 'finding' | 'verb' | 'text';
   /** As in the claim. */
   readonly text: string;
   /** The last identifier of a name, `a.b.c` of a path, `file.ts:12`, the kind of a finding. */
@@ -46,6 +47,7 @@ const FINDINGS: readonly (readonly [string, RegExp])[] = [
   ['err-ptr-dereference', /\bERR_PTR[- ]deref\w*\b/i],
   ['data-race', /\bdata[- ]race\b(?!\()/i],
   ['deadlock', /\bdead-?lock\w*\b/i],
+  ['invariant', /\bbroken invariant\b/i],
   ['leak', /\bleak(?:s|ed)?\b/i],
   ['bug', /\bBUG(?:_ON)?\b(?!: (?:use|double|null|sleep))/],
   ['warn', /\bWARN(?:_ON)?\b/],
@@ -60,18 +62,42 @@ const ENGLISH = new Set(
   ).split(' '),
 );
 
+/** Before the name of a system call whose entry is meant, not the function. */
+export const SYSCALL = 'syscall ';
+
 const PLACE = /^(?:[\w.-]+\/)*[\w-]+(?:\.[\w-]+)*\.(?:[cm]?[tj]s|c|h|S|rs):\d+/;
 const CHAIN = /^&?\*?[A-Za-z_]\w*(?:\[[^\][]*\])?(?:(?:->|\.)[A-Za-z_]\w*(?:\[[^\][]*\])?)*/;
 const VALUE =
   /^(?:-?E[A-Z]{2,}|-?\d+|0x[\da-f]+|NULL|true|false|ERR_PTR\([^)]*\)|&[\w.[\]]+)(?![\w(])/;
 
-/**
- * What a step mentions, in the order of its words.
- *
- * @param isKnown whether a bare word is a name in some scenario.
- */
-export function mentionsOf(text: string, isKnown: (word: string) => boolean): Mention[] {
-  return new Scanner(withoutComments(text), isKnown).scan();
+/** What is known of the words in a scenario. */
+export interface Words {
+  /** Whether a bare word is a name. */
+  isName(word: string): boolean;
+  /** Whether a text is an operation, as pictures show it. */
+  isOperation(text: string): boolean;
+}
+
+/** What a step mentions, in the order of its words. */
+export function mentionsOf(text: string, words: Words): Mention[] {
+  const bare = withoutComments(text).trim();
+  const mark = /\s*<-- .*$/.exec(bare)?.[0] ?? '';
+  const [said = '', result = null] = bare.slice(0, bare.length - mark.length).split(/\s+→\s+/);
+  if (!words.isOperation(said)) {
+    return new Scanner(bare, (word) => words.isName(word)).scan();
+  }
+  const isValue = result !== null && !/^(?:0x|&|\S+@0x)/.test(result);
+  const whole: Mention = {
+    kind: 'text',
+    text: said,
+    name: said,
+    args: null,
+    role: 'at',
+    verb: null,
+    result: isValue ? result : null,
+    isSure: true,
+  };
+  return [whole, ...new Scanner(mark, () => false).scan()];
 }
 
 function withoutComments(text: string): string {
@@ -123,7 +149,7 @@ class Scanner {
       const match = pattern.exec(text);
       if (match === null || this.found.some((mention) => mention.kind === 'finding')) continue;
       // `BUG_ON(condition)` says no more than that.
-      const of = /^(?:\(.{0,200}\)| of [\w.]+)/.exec(
+      const of = /^(?:\(.{0,200}\)| of [\w.]+|: [\w.]+)/.exec(
         this.text.slice(match.index + match[0].length),
       );
       ends.set(match.index, match.index + match[0].length + (of?.[0].length ?? 0));
@@ -154,7 +180,8 @@ class Scanner {
     const name = /[a-z][A-Z]/.test(last) ? kernelName(last) : last;
     const isName = args !== null || (!isPath && this.isMeant(word, name));
     if (!isName && !isPath && !(this.verb !== null && word.includes('_'))) return;
-    const shown = this.text.slice(from, this.at);
+    const isSyscall = /\bsyscall $/.test(this.text.slice(0, from));
+    const shown = (isSyscall ? SYSCALL : '') + this.text.slice(from, this.at);
     const after = this.text.slice(this.at, this.at + 200);
     const role = this.roleAfter(after) ?? this.role;
     const result = resultIn(after);

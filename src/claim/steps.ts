@@ -3,7 +3,7 @@ import { CLAIM_STEP_COUNT_MAX } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
 import type { ClaimStep } from './meaning.ts';
 import type { ParsedClaim } from './parse.ts';
-import { mentionsOf, type Mention } from './phrase.ts';
+import { mentionsOf, type Mention, type Words } from './phrase.ts';
 
 /** A claim whose words are known, but not what they mean. */
 export interface Claim {
@@ -17,19 +17,18 @@ export interface Claim {
 /**
  * The steps of what was read.
  *
- * @param isKnown whether a bare word is the name of something that some scenario does.
  * @param isObject whether a path is something that some scenario touches; others are mere context.
  * @throws UsageError MN601 if there are too many.
  */
 export function stepsOf(
   { format, labels, cells }: ParsedClaim,
-  isKnown: (word: string) => boolean,
+  words: Words,
   isObject: (step: ClaimStep) => boolean,
 ): Claim {
   const steps: ClaimStep[] = [];
   const empty: { line: number; text: string }[] = [];
   for (const { line, row, label, text } of cells) {
-    const made = stepsOfCell(mentionsOf(text, isKnown)).map(({ mention, within }): ClaimStep => ({
+    const made = stepsOfCell(mentionsOf(text, words)).map(({ mention, within }): ClaimStep => ({
       line,
       row,
       label,

@@ -17,7 +17,14 @@ const SCENARIOS = ['program/ab-ba', 'program/lost-update', 'program/lockinc-2'].
   (name) => findScenario(name) as AnyScenario,
 );
 
-const LETTERS = [...' \t\n|()->&.:0123456789_[]*#<"\\\u2192\u00e9\u0000\u001b\u{1f600}aZ'];
+const LETTERS = [
+  ...' \t\n|()->&.:0123456789_[]*#<"\\aZ'.split(''),
+  '\u2192',
+  '\u00e9',
+  '\u0000',
+  '\u001b',
+  '\u{1f600}',
+];
 const WORDS = [
   'CPU0',
   'CPU 1:',
@@ -88,7 +95,7 @@ describe('a damaged claim', () => {
 describe('a claim that is too much', () => {
   it.each([
     ['letters', 'x'.repeat(CLAIM_BYTES_MAX + 1)],
-    ['steps', 'CPU0: kfree(p)\n'.repeat(65)],
+    ['steps', 'CPU0: kfree(p)\n'.repeat(257)],
     ['columns', Array.from({ length: 9 }, (_, at) => `T${at}: kfree(p)`).join('\n')],
     ['an open bracket', `CPU0  CPU1\n${'(\n'.repeat(30_000)}`],
     ['lines that go on', `1. kfree(p)\n${'and so on\n'.repeat(6000)}`],
