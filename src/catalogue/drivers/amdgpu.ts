@@ -4,6 +4,7 @@
  */
 import type { TaskDefinition, Variant } from '../../check/scenario.ts';
 import {
+  AMDGPU_GEM_USERPTR_REGISTER,
   amdgpuSeries,
   amdgpuV53,
   amdgpuV55,
@@ -203,8 +204,10 @@ const workOutlives = defineScenario<AmdgpuState>({
 
 const register: TaskDefinition<AmdgpuState> = {
   *run({ process, fd }) {
-    const handle = yield* process.ioctl(fd, DRM_AMDGPU_GEM_USERPTR, USERPTR);
-    goal(handle > 0 ? 'registered' : 'not registered');
+    // The page is looked up by who submits.
+    const args = { ...USERPTR, flags: AMDGPU_GEM_USERPTR_REGISTER };
+    const handle = yield* process.ioctl(fd, DRM_AMDGPU_GEM_USERPTR, args);
+    if (handle > 0) goal('registered');
   },
 };
 
@@ -222,7 +225,10 @@ const registerFails = defineScenario<AmdgpuState>({
   tasks: {
     register: {
       *run(state, variant) {
-        yield* register.run(state, variant);
+        const { process, fd } = state;
+        // With the look-up of its pages.
+        const handle = yield* process.ioctl(fd, DRM_AMDGPU_GEM_USERPTR, USERPTR);
+        goal(handle > 0 ? 'registered' : 'not registered');
         yield* exit.run(state, variant);
       },
     },
@@ -237,6 +243,7 @@ const registerMunmap = defineScenario<AmdgpuState>({
   variants: BOTH,
   faults: {},
   tasks: { register, munmap },
+  goals: ['registered'],
 });
 
 const registerTwice = defineScenario<AmdgpuState>({
@@ -245,7 +252,6 @@ const registerTwice = defineScenario<AmdgpuState>({
   about: 'two BOs are made of the same page at the same time: one mirror, one node',
   tasks: { one: register, other: register },
   interchangeable: [['one', 'other']],
-  preemptions: 3,
   goals: ['registered'],
 });
 
@@ -298,16 +304,26 @@ const hsaExit = defineScenario<AmdgpuState>({
   goals: [],
 });
 
-const submitReclaimMunmap = defineScenario<AmdgpuState>({
-  ...submitReclaim,
-  name: 'amdgpu-submit-reclaim-munmap',
-  about: 'a job is submitted for a page, while reclaim takes it and the process unmaps it',
-  variants: { 'v5.5': CLEAN },
-  tasks: { submit, reclaim, munmap },
-  goals: ['submitted', 'not submitted', 'the page was reclaimed'],
+const submitMunmapClose = defineScenario<AmdgpuState>({
+  ...submitMunmap,
+  name: 'amdgpu-submit-munmap-close',
+  models: ['I8a', 'I8b'],
+  about: 'a job is submitted for a page, while the process unmaps it and closes the BO',
+  variants: { 'hmm-fixed': CLEAN, 'v5.5': CLEAN },
+  tasks: { submit, munmap, close: gemClose },
+});
+
+const registerMunmapExit = defineScenario<AmdgpuState>({
+  ...registerMunmap,
+  name: 'amdgpu-register-munmap-exit',
+  models: ['I1', 'I6'],
+  about: 'a BO is made of a page, while the process unmaps it and exits',
+  tasks: { register, munmap, exit },
 });
 
 export const AMDGPU_SCENARIOS = [
+  submitMunmapClose,
+  registerMunmapExit,
   submitReclaim,
   submitMunmap,
   submitMprotect,
@@ -324,5 +340,4 @@ export const AMDGPU_SCENARIOS = [
   hsaMunmap,
   hsaFork,
   hsaExit,
-  submitReclaimMunmap,
 ];
