@@ -177,9 +177,8 @@ export const ACTIONS: Readonly<Record<string, (state: GruState) => Body<unknown>
     yield* process.mprotect(ADDRESS, PAGE_SIZE, PROT_READ);
   },
   *fork({ process }) {
-    const child = yield* process.fork();
+    yield* process.fork();
     yield* process.store(ADDRESS, OLD);
-    if (typeof child !== 'number') yield* child.exit();
   },
   *reclaim({ mm }) {
     yield* reclaimPage(mm, ADDRESS, true);

@@ -4,7 +4,7 @@
  * A program maps /dev/gru, says what it wants, and makes the segment. It executes an instruction by storing into the
  * control block; that touches the segment, so that it is loaded. When the CB says so it calls the OS.
  */
-import { EAGAIN } from '../../base/errno.ts';
+import { EAGAIN, EFAULT } from '../../base/errno.ts';
 import { MAP_SHARED } from '../../base/mman.ts';
 import { fn } from '../../kernel/call.ts';
 import type { Process } from '../../mm/process.ts';
@@ -58,7 +58,8 @@ export const gruRun = fn(
       const result = yield* gruExecute(tag, instruction);
       if (result === GRU_CALL_OS) {
         const error = yield* process.ioctl(fd, GRU_USER_CALL_OS, gseg);
-        if (error !== 0 && error !== -EAGAIN) return error;
+        // What went wrong is in the CB.
+        if (error !== 0 && error !== -EAGAIN && error !== -EFAULT) return error;
       } else if (result === GRU_NOT_LOADED) {
         const byte = yield* process.load(gseg);
         if (byte < 0) return byte;
