@@ -24,6 +24,7 @@ import {
   mprotect,
   munmap,
   opened,
+  reaper,
   reclaim,
   rmmod,
   submit,
@@ -304,6 +305,24 @@ const hsaExit = defineScenario<AmdgpuState>({
   goals: [],
 });
 
+const submitReaper = defineScenario<AmdgpuState>({
+  ...submitReclaim,
+  name: 'amdgpu-submit-reaper',
+  models: ['patch 5'],
+  about: 'a job is submitted for a page, while the OOM reaper comes: -EAGAIN, and no count is left',
+  variants: BOTH,
+  tasks: { submit, reaper },
+  goals: ['submitted', 'refused'],
+});
+
+const closeReaper = defineScenario<AmdgpuState>({
+  ...submitReaper,
+  name: 'amdgpu-close-reaper',
+  about: 'a BO is closed, while the OOM reaper comes',
+  tasks: { close: gemClose, reaper },
+  goals: ['reaped', 'refused'],
+});
+
 const submitMunmapClose = defineScenario<AmdgpuState>({
   ...submitMunmap,
   name: 'amdgpu-submit-munmap-close',
@@ -322,6 +341,8 @@ const registerMunmapExit = defineScenario<AmdgpuState>({
 });
 
 export const AMDGPU_SCENARIOS = [
+  submitReaper,
+  closeReaper,
   submitMunmapClose,
   registerMunmapExit,
   submitReclaim,

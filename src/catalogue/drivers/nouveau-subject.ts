@@ -18,6 +18,7 @@ import { goal } from '../../kernel/choose.ts';
 import type { ModuleType } from '../../kernel/module.ts';
 import type { Machine } from '../../mm/machine.ts';
 import type { Process } from '../../mm/process.ts';
+import { oomReapTaskMm } from '../../mm/oom.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { mmdrop, mmgrab, type MmStruct } from '../../mm-types/mm-struct.ts';
@@ -139,6 +140,13 @@ export function forked(machine: Machine, state: NouveauState): NouveauState {
 export const reclaim: NouveauTask = {
   *run({ mm }) {
     if (yield* reclaimPage(mm, ADDRESS, true)) goal('the page was reclaimed');
+  },
+};
+
+/** The OOM reaper, which must not be kept waiting. */
+export const reaper: NouveauTask = {
+  *run({ mm }) {
+    goal((yield* oomReapTaskMm(mm)) ? 'reaped' : 'refused');
   },
 };
 

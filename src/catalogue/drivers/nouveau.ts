@@ -31,6 +31,7 @@ import {
   mprotect,
   munmap,
   nouveauSubject,
+  reaper,
   reclaim,
   touched,
   unpin,
@@ -352,7 +353,27 @@ const faultReclaimClose = defineScenario<NouveauState>({
   tasks: { gpu: gpuWrites, reclaim, close },
 });
 
+const faultReaper = defineScenario<NouveauState>({
+  ...common,
+  name: 'nouveau-fault-reaper',
+  models: ['patch 5'],
+  about: 'the GPU faults a page in, while the OOM reaper comes: -EAGAIN, and no count is left',
+  tasks: { gpu: gpuWritesTwice, reaper },
+  goals: ['the GPU wrote again', 'refused'],
+});
+
+const closeReaper = defineScenario<NouveauState>({
+  ...common,
+  name: 'nouveau-close-reaper',
+  models: ['patch 5'],
+  about: 'the last mirror is unregistered, while the OOM reaper comes',
+  tasks: { close, reaper },
+  goals: ['reaped', 'refused'],
+});
+
 export const NOUVEAU_SCENARIOS = [
+  faultReaper,
+  closeReaper,
   faultMunmap,
   faultMprotect,
   faultReclaim,
