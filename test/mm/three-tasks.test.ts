@@ -1,5 +1,5 @@
 /**
- * Faults against munmap, mremap, fork, truncation and exit, with three tasks: every interleaving, and after
+ * Faults against munmap, mremap, fork, truncation, reclaim and exit, with three tasks: every interleaving, and after
  * each of them all that must hold of page tables, counters, TLBs and trees.
  */
 import { expect, test } from 'vitest';
@@ -21,6 +21,7 @@ import { SourceDpor } from '../../src/check/source-dpor.ts';
 import type { Body } from '../../src/kernel/operation.ts';
 import type { Machine } from '../../src/mm/machine.ts';
 import type { Process } from '../../src/mm/process.ts';
+import { reclaimPage } from '../../src/mm/reclaim.ts';
 import { mmProblems } from '../util/mm-invariants.ts';
 
 const A = 0x1_0000_0000;
@@ -77,6 +78,10 @@ const TASKS = {
   },
   *exit({ process }) {
     yield* process.exit();
+  },
+  *reclaim({ process }) {
+    const { mm } = process;
+    if (mm !== null) yield* reclaimPage(mm, A, true);
   },
   *childStore({ child }) {
     yield* child!.store(A, 3);
@@ -184,6 +189,9 @@ test.each<[string, Prepare, readonly TaskName[]]>([
     file(MAP_PRIVATE),
     ['store', 'truncate', 'mremap'],
   ],
+  ['store, munmap and reclaim', anonymous, ['store', 'munmap', 'reclaim']],
+  ['store, mremap and reclaim', anonymous, ['store', 'mremap', 'reclaim']],
+  ['load, truncate and reclaim', file(MAP_SHARED), ['load', 'truncate', 'reclaim']],
 ])('%s, with at most 2 preemptions', (_memory, prepare, names) => {
   const outcome = explore(prepare, names, 2);
   expect(outcome).toMatchObject({ isComplete: true, problems: [] });
