@@ -48,10 +48,10 @@ export const CLAIM_STEP_COUNT_MAX = 256;
 export const CLAIM_COLUMN_COUNT_MAX = 8;
 /** Steps of a variant's executions in which `claim` looks for what there is, before it searches. */
 export const CLAIM_SURVEY_STEPS_MAX = 50_000;
-/** The same where it looks through the whole catalogue for a scenario that is not named. */
-export const CLAIM_GLANCE_STEPS_MAX = 1_000;
+/** Executions of each variant where it looks through the catalogue for a scenario that is not named. */
+export const CLAIM_GLANCE_COUNT_MAX = 6;
 /** The same where it looks for a name that the scenario does not know. */
-export const CLAIM_NAME_STEPS_MAX = 200;
+export const CLAIM_NAME_COUNT_MAX = 1;
 /** Scenarios in which a claim is looked for that names none. */
 export const CLAIM_SCENARIO_COUNT_MAX = 8;
 /** Executions of each variant of those, unless `--max-executions` says otherwise. */

@@ -4,8 +4,8 @@
  */
 import { assert } from '../base/assert.ts';
 import {
-  CLAIM_GLANCE_STEPS_MAX,
-  CLAIM_NAME_STEPS_MAX,
+  CLAIM_GLANCE_COUNT_MAX,
+  CLAIM_NAME_COUNT_MAX,
   CLAIM_SCENARIO_COUNT_MAX,
   CLAIM_SURVEY_STEPS_MAX,
   CLAIM_UNNAMED_EXECUTION_COUNT_MAX,
@@ -115,7 +115,7 @@ class Judge {
     const isNamed = scenarios !== null;
     const scope = isNamed
       ? this.survey(scenarios, CLAIM_SURVEY_STEPS_MAX)
-      : this.survey(catalogue, CLAIM_GLANCE_STEPS_MAX);
+      : this.survey(catalogue, CLAIM_GLANCE_COUNT_MAX);
     const claim = stepsOf(
       parsed,
       {
@@ -147,8 +147,12 @@ class Judge {
     return { claim, verdict: overall(variants), variants, puzzles: [] };
   }
 
-  /** All variants: what they do tells the names that a claim may use. */
-  private survey(scenarios: readonly AnyScenario[], stepCountMax: number): Subject[] {
+  /**
+   * All variants: what they do tells the names that a claim may use.
+   *
+   * @param countMax steps of those that are meant, executions of others.
+   */
+  private survey(scenarios: readonly AnyScenario[], countMax: number): Subject[] {
     const { watch = (one) => one, resolvePlace } = this.options;
     const hasPlaces = /\.\w+:\d/.test(this.source);
     const subjects: Subject[] = [];
@@ -163,7 +167,7 @@ class Judge {
           });
           this.surveyed.set(key, subject);
           const isWanted = this.options.scenarios === scenarios;
-          if (!surveys(subject, stepCountMax, isWanted)) continue;
+          if (!surveys(subject, countMax, isWanted)) continue;
           for (const { kind, name: called, text } of subject.table.sorts) {
             this.names.add(called);
             if (kind === 'operation' || kind === 'wait') this.operations.add(text);
@@ -188,7 +192,7 @@ class Judge {
       (step) => step.mention.kind !== 'finding' && bestScore(step, scope) === Infinity,
     );
     if (unknown.length > 0) {
-      const all = this.survey(this.options.catalogue, CLAIM_NAME_STEPS_MAX);
+      const all = this.survey(this.options.catalogue, CLAIM_NAME_COUNT_MAX);
       for (const step of unknown) {
         // Known elsewhere: then it is no riddle, it just does not happen here.
         if (bestScore(step, all) < Infinity) continue;
@@ -277,10 +281,10 @@ class Judge {
 }
 
 /** Surveys; false if it cannot be run, which is an error only where it was asked for. */
-function surveys(subject: Subject, stepCountMax: number, isWanted: boolean): boolean {
+function surveys(subject: Subject, countMax: number, isWanted: boolean): boolean {
   try {
-    if (isWanted) subject.survey(stepCountMax);
-    else subject.glance(stepCountMax);
+    if (isWanted) subject.survey(countMax);
+    else subject.glance(countMax);
     return true;
   } catch (error) {
     if (isWanted || !(error instanceof UsageError)) throw error;

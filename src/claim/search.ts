@@ -100,11 +100,21 @@ export class Subject {
     return { ...program, start: (watches) => program.start(watches, log) };
   }
 
-  /** Executes a few interleavings, only to learn which events there are. */
-  glance(stepCountMax: number): void {
-    const options = { isGlance: true } as const;
-    const pass = this.surveyPass(stepCountMax, options);
-    if (!pass.isComplete) this.surveyPass(stepCountMax, { ...options, sampling: SURVEY_SAMPLES });
+  /** Executes a few interleavings, only to learn which events there are: half of them at random. */
+  glance(executionCountMax: number): void {
+    const glance = (count: number, sampling: SamplingPlan | null): boolean => {
+      const pass = new Pass(this, new EventLog(this.table, this.logOptions), {
+        isGlance: true,
+        sampling,
+        executionCountMax: count,
+        onExecution: () => null,
+      });
+      pass.run();
+      return pass.isComplete;
+    };
+    const isAll = glance(Math.ceil(executionCountMax / 2), null);
+    const left = Math.floor(executionCountMax / 2);
+    if (!isAll && left > 0) glance(0, { ...SURVEY_SAMPLES, samples: left });
   }
 
   /** Executes some interleavings, to learn which events there are: about so many steps. */
@@ -121,7 +131,7 @@ export class Subject {
     if (!this.isSurveyed) this.surveyPass(stepCountMax, { sampling: SURVEY_SAMPLES });
   }
 
-  private surveyPass(stepCountMax: number, more: Pick<PassOptions, 'sampling' | 'isGlance'>): Pass {
+  private surveyPass(stepCountMax: number, more: Pick<PassOptions, 'sampling'>): Pass {
     let steps = 0;
     const pass = new Pass(this, new EventLog(this.table, this.logOptions), {
       ...more,
@@ -170,7 +180,7 @@ class Pass {
 
   run(): void {
     const { subject, log } = this;
-    const { executionCountMax } = this.options;
+    const { executionCountMax, sampling = null } = this.options;
     const { scenario, variant, visible } = subject;
     const detectors = this.options.isGlance === true ? [] : allDetectors();
     const made = makeExplorer(
@@ -178,10 +188,10 @@ class Pass {
       {
         watches: [log, ...detectors],
         ...(visible === null ? {} : { visibleMemory: visible }),
-        ...(executionCountMax === null ? {} : { executionCountMax }),
+        ...(executionCountMax === null || sampling !== null ? {} : { executionCountMax }),
         onExecution: (run) => this.onExecution(run),
       },
-      this.options.sampling ?? boundPlanOf(boundsOf(scenario, variant), () => false),
+      sampling ?? boundPlanOf(boundsOf(scenario, variant), () => false),
     );
     for (const detector of detectors) {
       if (detector.scheduleSoFar !== undefined) {

@@ -5,8 +5,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { SCENARIOS } from '../../src/catalogue/index.ts';
-import { findScenario } from '../../src/catalogue/index.ts';
+import { findScenario, SCENARIOS } from '../../src/catalogue/index.ts';
 import { judgeClaim, type ClaimAnswer, type VariantAnswer } from '../../src/claim/judge.ts';
 import { nearest } from '../../src/cli/nearest.ts';
 import { resolvePlace } from '../../src/cli/place.ts';
@@ -24,6 +23,8 @@ interface Case {
   readonly name: string;
   readonly text: string;
   readonly scenario: string | null;
+  /** What else there is to look for names in. */
+  readonly catalogue: readonly string[];
   readonly expected: readonly Expected[];
 }
 
@@ -31,24 +32,25 @@ function caseOf(name: string): Case {
   const text = readFileSync(new URL(name, folder), 'utf8');
   const notes = [...text.matchAll(/^# (.*)$/gm)].map((match) => match[1] as string);
   const scenario = notes.find((note) => note.startsWith('scenario: '))?.slice(10) ?? null;
+  const others = notes.find((note) => note.startsWith('catalogue: '))?.slice(11) ?? '';
   const expected = notes.flatMap((note): Expected[] => {
     const match = /^(?:(\S+): )?(reachable|not-reachable|ambiguous)(?:$|; (.*)$)/.exec(note);
     if (match === null) return [];
     const [, variant = null, verdict = '', words = ''] = match;
     return [{ variant, verdict, words: words === '' ? [] : words.split('; ') }];
   });
-  return { name, text, scenario, expected };
+  return { name, text, scenario, catalogue: others.split(' '), expected };
 }
 
 const CASES = readdirSync(folder)
   .filter((name) => name.endsWith('.txt'))
   .map((name) => caseOf(name));
 
-function judge({ text, scenario }: Case): ClaimAnswer {
+function judge({ text, scenario, catalogue }: Case): ClaimAnswer {
   const found = scenario === null ? null : findScenario(scenario);
   return judgeClaim(text, {
     scenarios: found === null ? null : [found],
-    catalogue: SCENARIOS,
+    catalogue: SCENARIOS.filter(({ name }) => catalogue.includes(name)),
     variant: null,
     nearest,
     resolvePlace,
