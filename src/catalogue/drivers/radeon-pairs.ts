@@ -15,7 +15,7 @@ import {
   ADDRESS,
   BOUND,
   D8_4,
-  MODULES,
+  moduleOf,
   OLD,
   prepare,
   REGISTERED,
@@ -115,7 +115,7 @@ function pairsOf(name: string, version: string, special: Special) {
     about: `each thing that can happen to memory that the GPU uses, beside each other one (${version})`,
     variants: pairs(special),
     setup(machine, variant) {
-      const module = MODULES[version] as (typeof MODULES)[string];
+      const module = moduleOf(version);
       const state = prepare(machine, { flags: BOUND, module });
       if (variant.includes('cow')) machine.runNow(state.process.fork());
       // Otherwise the module cannot go.

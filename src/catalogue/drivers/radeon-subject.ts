@@ -31,7 +31,7 @@ export const REGISTERED = RADEON_GEM_USERPTR_ANONONLY | RADEON_GEM_USERPTR_REGIS
 export const BOUND = REGISTERED | RADEON_GEM_USERPTR_VALIDATE;
 
 /** The versions, as variants call them. */
-export const MODULES: Readonly<Record<string, ModuleType>> = {
+const MODULES: Readonly<Record<string, ModuleType>> = {
   'v5.3': radeonV53,
   series: radeonSeries,
   'v5.4': radeonV54,
@@ -39,6 +39,13 @@ export const MODULES: Readonly<Record<string, ModuleType>> = {
   'v5.5': radeonV55,
   retrying: radeonRetrying,
 };
+
+/** The module that a variant is about. */
+export function moduleOf(variant: string): ModuleType {
+  return MODULES[variant] as ModuleType;
+}
+
+export const CLEAN = { verdict: 'clean' } as const;
 
 export interface RadeonState {
   readonly process: Process;

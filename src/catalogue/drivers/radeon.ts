@@ -10,16 +10,18 @@ import {
   DRM_RADEON_GEM_CREATE,
 } from '../../drivers/radeon/index.ts';
 import { goal } from '../../kernel/choose.ts';
-import { unloadModule, type ModuleType } from '../../kernel/module.ts';
+import { unloadModule } from '../../kernel/module.ts';
 import { armDirectReclaim } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
+import { radeonInterrupted, radeonReaper, radeonUse } from './radeon-use.ts';
 import { radeonIntervalPairs, radeonPairs, radeonTriples } from './radeon-pairs.ts';
 import {
   ADDRESS,
   BOUND,
   D8_4,
-  MODULES,
+  moduleOf,
+  CLEAN,
   prepare,
   REGISTERED,
   submitWrite,
@@ -28,11 +30,6 @@ import {
   type RadeonState,
 } from './radeon-subject.ts';
 
-function moduleOf(variant: string): ModuleType {
-  return MODULES[variant] as ModuleType;
-}
-
-const CLEAN = { verdict: 'clean' } as const;
 /** The buffer was registered with the lock held that the callback takes, over an allocation. */
 const NODE_UNDER_LOCK = {
   verdict: 'violation',
@@ -113,7 +110,7 @@ const radeonUnload = defineScenario<RadeonState>({
   variants: {
     'v5.3': {
       about: 'the notifier stays until the mm ends, with callbacks in the module',
-      expect: { verdict: 'violation', kind: 'unloaded-code', object: 'radeon' },
+      expect: { verdict: 'violation', kind: 'unloaded-code', object: 'radeon', invariant: 'I12' },
     },
     series: {
       about: 'the last buffer puts it, and module exit waits; all that is left is D8-4',
@@ -326,6 +323,9 @@ export const RADEON_SCENARIOS = [
   radeonReclaim,
   radeonRebind,
   radeonCloseBusy,
+  radeonUse,
+  radeonInterrupted,
+  radeonReaper,
   radeonPairs,
   radeonIntervalPairs,
   radeonTriples,
