@@ -3,10 +3,24 @@ import { describe, expect, test } from 'vitest';
 import { DRIVER_SCENARIOS } from '../../src/catalogue/index.ts';
 import type { AnyScenario } from '../../src/check/scenario.ts';
 
-const PATCHES = ['patch 1', 'patch 2', 'patch 3', 'patch 11'];
-const BUGS = ['B-1', 'B-2', 'B-3', 'B-4', 'B-27', 'B-28', 'B-29', 'B-30', 'B-39', 'B-44'];
+const PATCHES = ['patch 1', 'patch 2', 'patch 3', 'patch 8', 'patch 11'];
+const BUGS = [
+  'B-1',
+  'B-2',
+  'B-3',
+  'B-4',
+  'B-7',
+  'B-8',
+  'B-9',
+  'B-27',
+  'B-28',
+  'B-29',
+  'B-30',
+  'B-39',
+  'B-44',
+];
 const CASES = ['K2', 'K4', 'K5', 'K9', 'K17', 'K18', 'K20', 'K22'];
-const CANDIDATES = ['A-4', 'A-13', 'A-16', 'A-17'];
+const CANDIDATES = ['A-1', 'A-2', 'A-3', 'A-4', 'A-13', 'A-16', 'A-17', 'A-30', 'A-31'];
 
 function scenariosOf(name: string): readonly AnyScenario[] {
   return DRIVER_SCENARIOS.filter(({ models }) => models?.includes(name));
@@ -32,6 +46,8 @@ const BROKEN = {
   'B-1': ['I1'],
   'B-2': ['I7'],
   'B-3': ['I1'],
+  'B-7': ['I6'],
+  'B-8': ['I12'],
   'B-27': ['I8a'],
   'B-28': ['I8b', 'I9'],
   'B-30': ['I6'],
@@ -40,9 +56,11 @@ const BROKEN = {
   K9: ['I8a'],
   K20: ['I8b'],
   K22: ['I9'],
+  'A-1': ['I6'],
   'A-4': ['I10'],
   'A-13': ['I12'],
   'A-17': ['I4'],
+  'A-31': ['I8b'],
 } as const;
 
 test.each(Object.entries(BROKEN))('%s breaks %j', (name, invariants) => {

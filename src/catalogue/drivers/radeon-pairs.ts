@@ -76,7 +76,12 @@ const STALE = {
 
 const COPIES_UNDER_RESERVATION: Variant = {
   about: 'a copy on write tells the notifiers with the reservation held (D8-4)',
-  expect: { verdict: 'violation', kind: 'lock-order' },
+  expect: {
+    verdict: 'violation',
+    kind: 'lock-order',
+    object: 'mmu_notifier_invalidate_range_start, radeon_bo.resv',
+  },
+  alsoKnown: [D8_4],
 };
 
 type Special = Readonly<Record<string, Variant>>;

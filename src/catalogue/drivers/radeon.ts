@@ -148,7 +148,7 @@ const radeonUnpaired = defineScenario<RadeonState>({
     'v5.3': { about: 'looks whether it is registered', expect: CLEAN },
     series: {
       about: 'takes the lock of what is not there',
-      expect: { verdict: 'violation', kind: 'null-dereference' },
+      expect: { verdict: 'violation', kind: 'null-dereference', object: 'NULL' },
     },
     'v5.4': { about: 'looks, as v5.3 does', expect: CLEAN },
     'v5.5': { about: 'looks whether its notifier has an mm', expect: CLEAN },
@@ -179,7 +179,7 @@ const radeonNoMemory = defineScenario<RadeonState>({
   variants: {
     series: {
       about: 'the buffer is unregistered that was never registered (D8-1), which comes first',
-      expect: { verdict: 'violation', kind: 'null-dereference' },
+      expect: { verdict: 'violation', kind: 'null-dereference', object: 'NULL' },
     },
     'v5.4': {
       about: 'no memory for a node: the get before it is never put',
