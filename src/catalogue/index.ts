@@ -10,6 +10,7 @@ import { CORE_SCENARIOS } from './core/index.ts';
 import { AMDGPU_SCENARIOS } from './drivers/amdgpu.ts';
 import { AMDKFD_SCENARIOS } from './drivers/amdkfd.ts';
 import { HMM_SCENARIOS } from './drivers/hmm.ts';
+import { amdgpuPairs, nouveauPairs } from './drivers/mirror-pairs.ts';
 import { NOUVEAU_SCENARIOS } from './drivers/nouveau.ts';
 import { RADEON_SCENARIOS } from './drivers/radeon.ts';
 import { RDMA_ODP_SCENARIOS } from './drivers/rdma-odp.ts';
@@ -43,7 +44,9 @@ export const DRIVER_SCENARIOS: readonly AnyScenario[] = [
   ...RADEON_SCENARIOS.map(hidden),
   ...HMM_SCENARIOS.map(hidden),
   ...NOUVEAU_SCENARIOS.map(hidden),
+  hidden(nouveauPairs),
   ...AMDGPU_SCENARIOS.map(hidden),
+  hidden(amdgpuPairs),
   ...GRU_SCENARIOS.map(hidden),
   ...RDMA_ODP_SCENARIOS.map(hidden),
 ];
