@@ -51,7 +51,6 @@ const gruFindFree = defineScenario<GruState>({
     'v5.3-read-lock': {
       about: 'the ioctl holds mmap_sem for reading: what it has found is freed before it counts',
       expect: { verdict: 'violation', kind: 'use-after-free', object: 'gru_mm_struct' },
-      alsoKnown: [TAKES_ALL_LOCKS],
     },
     series: { about: 'found and counted under the lock of the list', ...CLEAN },
     'series-read-lock': {

@@ -13,7 +13,7 @@
  * after the exit has waited for all callbacks rests on the mapping, whose reference to its GTS goes last. The mm's
  * reference that registration took is forgotten in that case.
  */
-import { ENOMEM } from '../../base/errno.ts';
+import { EAGAIN, ENOMEM } from '../../base/errno.ts';
 import { atomicDecReturn, atomicInc, atomicSet } from '../../kernel/atomic.ts';
 import { errPtr, type ErrPtr } from '../../kernel/err-ptr.ts';
 import { GFP_KERNEL } from '../../kernel/gfp.ts';
@@ -64,7 +64,9 @@ const mmuFindOps = fn(function* mmuFindOps(mm: MmStruct, ops: MmuNotifierOps) {
 });
 
 /** The GMS of current's mm with one more reference, or ERR_PTR(-ENOMEM, -EINTR). May sleep. */
-export const gruRegisterMmuNotifier = fn(function* gruRegisterMmuNotifier(): Body<Gms | ErrPtr> {
+export const gruRegisterMmuNotifier = fn(function* gruRegisterMmuNotifier(
+  mayOnlyFind?: true,
+): Body<Gms | ErrPtr> {
   const mm = current().mm as MmStruct;
   const mn = yield* mmuFindOps(mm, gruMmuops);
   if (mn !== null) {
@@ -72,6 +74,7 @@ export const gruRegisterMmuNotifier = fn(function* gruRegisterMmuNotifier(): Bod
     yield* atomicInc(found.msRefcnt);
     return found;
   }
+  if (mayOnlyFind) return errPtr(-EAGAIN);
   const gms = yield* kzalloc(GruMmStruct, GFP_KERNEL);
   if (gms === null) return errPtr(-ENOMEM);
   gms.msNotifier.ops = gruMmuops;

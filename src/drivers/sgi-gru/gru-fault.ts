@@ -14,7 +14,7 @@
  */
 import { EAGAIN, EFAULT, EINVAL } from '../../base/errno.ts';
 import { atomicRead } from '../../kernel/atomic.ts';
-import { isErr, errPtr, type ErrPtr } from '../../kernel/err-ptr.ts';
+import { isErr, errPtr, ptrErr, type ErrPtr } from '../../kernel/err-ptr.ts';
 import { mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
 import type { Body } from '../../kernel/operation.ts';
 import { current } from '../../kernel/running.ts';
@@ -86,19 +86,37 @@ export const gruAllocLockedGts = fn(function* gruAllocLockedGts(
 ): Body<GruThreadState | ErrPtr> {
   const mm = current().mm as MmStruct;
   // Where nobody was ever registered, nobody can be found either.
-  const isWriter = globals().life!.allocatesUnder === 'write' || mmuNotifierMmOf(mm) === null;
-  yield* isWriter ? downWrite(mm.mmapSem) : downRead(mm.mmapSem);
+  if (globals().life!.allocatesUnder === 'read' && mmuNotifierMmOf(mm) !== null) {
+    const found = yield* allocUnderRead(mm, vaddr);
+    if (!isErr(found) || ptrErr(found) !== -EAGAIN) return found;
+  }
+  yield* downWrite(mm.mmapSem);
   const vma = gruFindVma(mm, vaddr);
-  const gts: GruThreadState | ErrPtr =
-    vma === null ? errPtr(-EINVAL) : yield* gruAllocThreadState(vma, tsidOf(vaddr, vma));
+  const gts = vma === null ? NO_SEGMENT : yield* gruAllocThreadState(vma, tsidOf(vaddr, vma));
   if (isErr(gts)) {
-    yield* isWriter ? upWrite(mm.mmapSem) : upRead(mm.mmapSem);
+    yield* upWrite(mm.mmapSem);
     return gts;
   }
   yield* mutexLock(gts.tsCtxlock);
-  if (isWriter) yield* downgradeWrite(mm.mmapSem);
+  yield* downgradeWrite(mm.mmapSem);
   return gts;
 });
+
+const NO_SEGMENT: GruThreadState | ErrPtr = errPtr(-EINVAL);
+
+/** As it must not be done: with mmap_sem held for reading. */
+const allocUnderRead = fn(
+  function* allocUnderRead(mm: MmStruct, vaddr: number): Body<GruThreadState | ErrPtr> {
+    yield* downRead(mm.mmapSem);
+    const vma = gruFindVma(mm, vaddr);
+    const gts =
+      vma === null ? NO_SEGMENT : yield* gruAllocThreadState(vma, tsidOf(vaddr, vma), true);
+    if (isErr(gts)) yield* upRead(mm.mmapSem);
+    else yield* mutexLock(gts.tsCtxlock);
+    return gts;
+  },
+  { name: 'gru_alloc_locked_gts' },
+);
 
 /** Ends what either of them has begun. */
 export const gruUnlockGts = fn(function* gruUnlockGts(gts: GruThreadState) {

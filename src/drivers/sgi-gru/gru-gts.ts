@@ -52,14 +52,18 @@ function findNolock(vdata: VmaData, tsid: number): Gts | null {
 }
 
 /** A GTS with one reference that nobody can find yet; or ERR_PTR. mmap_sem is held for write. May sleep. */
-const gruAllocGts = fn(function* gruAllocGts(vma: VmArea, tsid: number): Body<Gts | ErrPtr> {
+const gruAllocGts = fn(function* gruAllocGts(
+  vma: VmArea,
+  tsid: number,
+  mayOnlyFind?: true,
+): Body<Gts | ErrPtr> {
   const gts = yield* kzalloc(GruThreadState, GFP_KERNEL);
   if (gts === null) return errPtr(-ENOMEM);
   gts.tsTsid = tsid;
   gts.tsUserOptions = (vma.vmPrivateData as VmaData).vdUserOptions;
   gts.tsMm = current().mm as MmStruct;
   gts.tsVma = vma;
-  const gms = yield* (globals().life as GmsLife).register();
+  const gms = yield* (globals().life as GmsLife).register(mayOnlyFind);
   if (!isErr(gms)) {
     gts.tsGms = gms;
     return gts;
@@ -86,8 +90,9 @@ export const gruFindThreadState = fn(function* gruFindThreadState(vma: VmArea, t
 export const gruAllocThreadState = fn(function* gruAllocThreadState(
   vma: VmArea,
   tsid: number,
+  mayOnlyFind?: true,
 ): Body<Gts | ErrPtr> {
-  const fresh = yield* gruAllocGts(vma, tsid);
+  const fresh = yield* gruAllocGts(vma, tsid, mayOnlyFind);
   if (isErr(fresh)) return fresh;
   const vdata = vma.vmPrivateData as VmaData;
   yield* spinLock(vdata.vdLock);

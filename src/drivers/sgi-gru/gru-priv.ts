@@ -151,8 +151,11 @@ export type GruState = InstanceOf<typeof GruState>;
 
 /** What patch 4 changes: how an mm's GMS is found, made and given back. */
 export interface GmsLife {
-  /** The GMS of current's mm with one more user; or ERR_PTR(-ENOMEM, -EINTR, -EOVERFLOW). mmap_sem is held for write. */
-  readonly register: KernelCallable<[], GruMmStruct | ErrPtr>;
+  /**
+   * The GMS of current's mm with one more user; or ERR_PTR(-ENOMEM, -EINTR, -EOVERFLOW). mmap_sem is held for write; if not, it
+   * may only find one (v5.3, and only where that safeguard is taken away), and says -EAGAIN if there is none.
+   */
+  readonly register: KernelCallable<[mayOnlyFind?: true], GruMmStruct | ErrPtr>;
   /** One user less. May sleep in v5.3. */
   readonly drop: KernelCallable<[GruMmStruct], void>;
   /** How the ioctl that makes a GTS holds mmap_sem. For reading only where that one safeguard is taken away; then, too, where the mm has had a notifier. */
