@@ -193,7 +193,8 @@ class Scanner {
       args,
       role,
       result: result?.value ?? null,
-      isSure: isName && (args !== null || word.includes('_')),
+      // "frees kfd_process: kfree(p)" says one thing twice.
+      isSure: isName && (args !== null || (word.includes('_') && this.verb === null)),
     });
     this.role = 'at';
     if (role !== 'within') this.verb = null;

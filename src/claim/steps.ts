@@ -35,7 +35,11 @@ export function stepsOf(
       mention,
       within,
     }));
-    const kept = made.filter((step) => step.mention.isSure || isObject(step));
+    const hasCall = made.some(({ mention }) => mention.args !== null);
+    const kept = made.filter(
+      (step) =>
+        step.mention.isSure || (isObject(step) && !(hasCall && step.mention.kind === 'name')),
+    );
     if (made.length === 0) empty.push({ line, text });
     // With nothing else in the cell, the path is what is asked about.
     else steps.push(...(kept.length > 0 ? kept : made.slice(0, 1)));

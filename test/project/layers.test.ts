@@ -53,6 +53,8 @@ describe('layers', () => {
     ['src/drivers/amdkfd/a.ts', '../../check/b.ts'],
     ['src/check/detector/a.ts', '../../trace/b.ts'],
     ['src/check/a.ts', '../mm/b.ts'],
+    ['src/check/a.ts', '../claim/b.ts'],
+    ['src/claim/a.ts', '../report/b.ts'],
     ['src/trace/a.ts', '../report/b.ts'],
     ['src/report/a.ts', '../cli/b.ts'],
     ['src/catalogue/series/a.ts', '../../cli/b.ts'],
