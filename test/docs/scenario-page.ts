@@ -3,10 +3,11 @@
  * picture and the line that replays it.
  *
  * The pages are compared where the variants are checked anyway (test/catalogue/expectations.test.ts), since
- * checking them all takes minutes. Places in the code are left out, so that a page changes only with what the
+ * checking them all takes minutes. A scenario that is new has no page until somebody makes it; continuous
+ * integration wants all of them. Places in the code are left out, so that a page changes only with what the
  * scenario does. `UPDATE_DOCS=1` writes them anew.
  */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { allDetectors } from '../../src/check/detector/index.ts';
 import type { Schedule } from '../../src/check/program.ts';
@@ -46,17 +47,32 @@ const sources = sourcesIn('src/catalogue/').map((file) => ({
   lines: readFileSync(new URL(file, root), 'utf8').split('\n'),
 }));
 
-/** The statement that defines a scenario, with the comment before it. */
+/** The statement of a file that holds line `at`, with the comment before it. */
+function statementAt(lines: readonly string[], at: number): string {
+  let start = at;
+  while (start > 0 && !/^(?:export )?(?:const|function)\b/.test(lines[start] ?? '')) start -= 1;
+  const isOneLine = start === at && lines[at]?.endsWith(';') === true;
+  const length = isOneLine ? 0 : lines.slice(at).findIndex((line) => /^[)\]}]/.test(line));
+  const end = length < 0 ? at : at + length;
+  while (/^(?:\/\*\*| \*)/.test(lines[start - 1] ?? '')) start -= 1;
+  return lines.slice(start, end + 1).join('\n');
+}
+
+/** What defines a scenario; and the function that makes it, where that is in the same file. */
 export function definitionOf(name: string): Definition {
-  for (const { file, lines } of sources) {
-    const at = lines.findIndex((line) => line.trim() === `name: '${name}',`);
-    if (at < 0) continue;
-    let start = at;
-    while (start > 0 && !/^(?:export )?(?:const|function)\b/.test(lines[start] ?? '')) start -= 1;
-    while (/^(?:\/\*\*| \*)/.test(lines[start - 1] ?? '')) start -= 1;
-    let end = at;
-    while (end < lines.length && !/^[)\]}]/.test(lines[end] ?? '')) end += 1;
-    return { file, text: lines.slice(start, end + 1).join('\n') };
+  // A scenario that a function makes is named as its argument.
+  for (const isIt of [
+    (line: string) => line.trim() === `name: '${name}',`,
+    (line: string) => line.includes(`('${name}',`),
+  ]) {
+    for (const { file, lines } of sources) {
+      const at = lines.findIndex((line) => isIt(line));
+      if (at < 0) continue;
+      const text = statementAt(lines, at);
+      const maker = /= (\w+)\('/.exec(text)?.[1];
+      const made = lines.findIndex((line) => line.startsWith(`function ${maker}(`));
+      return { file, text: made < 0 ? text : `${statementAt(lines, made)}\n\n${text}` };
+    }
   }
   throw new Error(`no file of the catalogue says: name: '${name}',`);
 }
@@ -217,12 +233,12 @@ export class ScenarioPage {
     writeFileSync(this.path, this.text());
   }
 
+  get isWritten(): boolean {
+    return existsSync(this.path);
+  }
+
   /** What the page says now; empty if there is none. */
   written(): string {
-    try {
-      return readFileSync(this.path, 'utf8');
-    } catch {
-      return '';
-    }
+    return this.isWritten ? readFileSync(this.path, 'utf8') : '';
   }
 }

@@ -3,7 +3,7 @@
  * of bugs in the README. What a scenario's own page says is compared where it is checked, in
  * test/catalogue/expectations.test.ts. `UPDATE_DOCS=1` writes them anew.
  */
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { DRIVER_SCENARIOS, PROGRAMS, type ProgramFamily } from '../../src/catalogue/index.ts';
 import type { AnyScenario, Variant } from '../../src/check/scenario.ts';
@@ -22,18 +22,28 @@ function compare(path: URL, fresh: string): void {
 function foundIn({ expect: expected }: Variant): string {
   if (expected === undefined) return '';
   const { verdict, kind, object = '' } = expected;
-  return kind === undefined ? verdict : titleOf({ kind, object });
+  // What is dereferenced is the kind's name already.
+  return kind === undefined ? verdict : titleOf({ kind, object: object === 'NULL' ? '' : object });
 }
 
 function cell(text: string): string {
   return text.replaceAll('|', '\\|');
 }
 
+/** A link to the page, once it is made. */
+function linkTo(name: string, folder: string): string {
+  return existsSync(new URL(`${name}.md`, PAGES)) ? `[${name}](${folder}${name}.md)` : name;
+}
+
+/** Of more variants the list says only how many there are: every pair of operations, say. */
+const LISTED_VARIANTS_MAX = 8;
+
 function rowOf({ name, models = [], about = '', variants }: AnyScenario): string {
   const found = Object.entries(variants).map(
     ([variant, definition]) => `\`${cell(variant)}\`: ${cell(foundIn(definition))}`,
   );
-  return `| [${name}](${name}.md) | ${models.join(', ')} | ${cell(about)} | ${found.join('<br>')} |`;
+  const list = found.length > LISTED_VARIANTS_MAX ? `${found.length}` : found.join('<br>');
+  return `| ${linkTo(name, '')} | ${models.join(', ')} | ${cell(about)} | ${list} |`;
 }
 
 test('the list has every scenario, what it stands for, and what each variant is expected to do', () => {
@@ -100,14 +110,20 @@ test('the acceptance programs are on a page, with their sources and how many tra
   compare(new URL('programs.md', PAGES), text);
 });
 
-test('every scenario has a page, and every page a scenario', () => {
+test('every scenario has a page, and every page a scenario', (context) => {
   const names = new Set(DRIVER_SCENARIOS.map(({ name }) => `${name}.md`));
   const pages = readdirSync(PAGES).filter((name) => !['README.md', 'programs.md'].includes(name));
   if (process.env['UPDATE_DOCS'] === '1') {
     for (const page of pages) if (!names.has(page)) rmSync(new URL(page, PAGES));
     return;
   }
-  expect(pages.toSorted()).toEqual([...names].toSorted());
+  expect(pages.filter((page) => !names.has(page))).toEqual([]);
+  const missing = [...names].filter((name) => !pages.includes(name));
+  const isDemanded = process.env['CI'] !== undefined;
+  if (missing.length > 0 && !isDemanded) {
+    context.skip(`${missing.length} pages are missing: npm run docs:scenarios makes them`);
+  }
+  expect(missing).toEqual([]);
 });
 
 test('a definition is found by the name of its scenario, from its comment to its end', () => {
@@ -129,9 +145,7 @@ function bugTable(): string {
     const found = Object.entries(variants).filter(([, one]) => one.expect?.verdict === 'violation');
     if (bugs.length === 0 || found.length === 0) return [];
     const [variant, definition] = found[0] as [string, Variant];
-    return [
-      [bugs.join(', '), `[${name}](docs/scenarios/${name}.md)`, variant, foundIn(definition)],
-    ];
+    return [[bugs.join(', '), linkTo(name, 'docs/scenarios/'), variant, foundIn(definition)]];
   });
   const all = [['bug', 'scenario', 'version', 'what is found'], ...rows];
   const widths = [0, 1, 2, 3].map((at) => Math.max(...all.map((row) => row[at]?.length ?? 0)));
