@@ -9,9 +9,8 @@
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { now } from './clock.ts';
 
-const MAIN = fileURLToPath(process.env['MMULAB_MAIN'] ?? new URL('../dist/cli/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const SAMPLE_MS = 50;
 const TICKS_PER_SECOND = 100;
 /** Threads that took less are those of the runtime. */
@@ -40,7 +39,7 @@ export async function workers(scenario: string, count: number): Promise<void> {
 }
 
 function run(scenario: string, count: number): Promise<Run> {
-  const start = now();
+  const start = performance.now();
   const args = [MAIN, 'check', scenario, '--workers', String(count), '--json'];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const ticks = new Map<string, number>();
@@ -60,7 +59,7 @@ function run(scenario: string, count: number): Promise<Run> {
         .filter((seconds) => seconds >= SECONDS_MIN)
         .toSorted((a, b) => b - a);
       const { executions = 0, steps = 0 } = results[0] ?? {};
-      resolve({ seconds: (now() - start) / 1000, threads, executions, steps });
+      resolve({ seconds: (performance.now() - start) / 1000, threads, executions, steps });
     });
   });
 }
