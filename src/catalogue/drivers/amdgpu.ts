@@ -2,6 +2,7 @@
  * amdgpu's user pointers: submission, queues of programs, closing and unloading, in pairs and threes with everything
  * that changes what the GPU may see.
  */
+import { EINTR } from '../../base/errno.ts';
 import type { TaskDefinition, Variant } from '../../check/scenario.ts';
 import {
   AMDGPU_GEM_USERPTR_REGISTER,
@@ -340,7 +341,43 @@ const registerMunmapExit = defineScenario<AmdgpuState>({
   tasks: { register, munmap, exit },
 });
 
+const hsaClose = defineScenario<AmdgpuState>({
+  ...hsaReclaim,
+  name: 'amdgpu-hsa-close',
+  models: ['patch 5', 'I8a'],
+  about: 'a program rings the doorbell of its queue, and closes the file',
+  tasks: { doorbell, close },
+  goals: [{ name: 'the work was waited for', calls: 'destroy_kfd_vm' }],
+});
+
+const hsaCloseMunmap = defineScenario<AmdgpuState>({
+  ...hsaClose,
+  name: 'amdgpu-hsa-close-munmap',
+  about: 'the file of a program with a queue is closed, while the page is unmapped',
+  tasks: { close, munmap },
+});
+
+const registerInterrupted = defineScenario<AmdgpuState>({
+  ...registerMunmap,
+  name: 'amdgpu-register-interrupted',
+  about: 'a BO is made, but a signal that kills comes while it waits for mmap_sem',
+  faults: { signals: 1 },
+  tasks: {
+    register: {
+      *run({ process, fd }) {
+        const handle = yield* process.ioctl(fd, DRM_AMDGPU_GEM_USERPTR, USERPTR);
+        goal(handle === -EINTR ? 'interrupted' : 'registered');
+      },
+    },
+    munmap,
+  },
+  goals: ['registered', 'interrupted'],
+});
+
 export const AMDGPU_SCENARIOS = [
+  hsaClose,
+  hsaCloseMunmap,
+  registerInterrupted,
   submitReaper,
   closeReaper,
   submitMunmapClose,
