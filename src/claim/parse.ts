@@ -207,7 +207,7 @@ class Table {
     const segments = segmentsOf(text, false);
     for (const [at, segment] of segments.entries()) {
       // A place at the right edge says where the row is in the code.
-      if (at > 0 && /^[\w./-]+\.\w+:\d+$/.test(segment.text)) continue;
+      if (at > 0 && /^[\w./-]+\.\w+:\d+(?::\d+)?$/.test(segment.text)) continue;
       const column = this.columns.findLast(({ start }) => start <= segment.start + 1);
       const key = column ?? (this.columns[0] as Column);
       const before = cells.get(key);
