@@ -29,7 +29,7 @@ export async function workers(scenario: string, count: number): Promise<void> {
   const many = await run(scenario, count);
   const text = ({ seconds, threads, executions, steps }: Run, who: string): string =>
     `${who.padEnd(12)} ${seconds.toFixed(2)} s on the clock; threads: ` +
-    `${threads.map((one) => `${one.toFixed(2)} s`).join(', ')}; ${executions} executions, ${steps} steps`;
+    `${threads.map((busy) => `${busy.toFixed(2)} s`).join(', ')}; ${executions} executions, ${steps} steps`;
   const byClock = one.seconds / many.seconds;
   const byThreads = (one.threads[0] ?? 0) / (many.threads[0] ?? 1);
   process.stdout.write(
@@ -55,7 +55,7 @@ function run(scenario: string, count: number): Promise<Run> {
         readonly results: readonly { readonly executions: number; readonly steps: number }[];
       };
       const threads = [...ticks.values()]
-        .map((count) => count / TICKS_PER_SECOND)
+        .map((used) => used / TICKS_PER_SECOND)
         .filter((seconds) => seconds >= SECONDS_MIN)
         .toSorted((a, b) => b - a);
       const { executions = 0, steps = 0 } = results[0] ?? {};
