@@ -24,16 +24,20 @@ interface Run {
   readonly steps: number;
 }
 
+function runText({ seconds, threads, executions, steps }: Run, who: string): string {
+  return (
+    `${who.padEnd(12)} ${seconds.toFixed(2)} s on the clock; threads: ` +
+    `${threads.map((busy) => `${busy.toFixed(2)} s`).join(', ')}; ${executions} executions, ${steps} steps`
+  );
+}
+
 export async function workers(scenario: string, count: number): Promise<void> {
   const one = await run(scenario, 1);
   const many = await run(scenario, count);
-  const text = ({ seconds, threads, executions, steps }: Run, who: string): string =>
-    `${who.padEnd(12)} ${seconds.toFixed(2)} s on the clock; threads: ` +
-    `${threads.map((busy) => `${busy.toFixed(2)} s`).join(', ')}; ${executions} executions, ${steps} steps`;
   const byClock = one.seconds / many.seconds;
   const byThreads = (one.threads[0] ?? 0) / (many.threads[0] ?? 1);
   process.stdout.write(
-    `${scenario}\n${text(one, '1 worker')}\n${text(many, `${count} workers`)}\n` +
+    `${scenario}\n${runText(one, '1 worker')}\n${runText(many, `${count} workers`)}\n` +
       `${byClock.toFixed(2)} times as fast by the clock, ${byThreads.toFixed(2)} by the busiest thread\n`,
   );
 }
