@@ -131,6 +131,7 @@ const DROP_INS: Readonly<Record<string, { readonly by: string } & GruSetUp>> = {
   'series-reclaim': { by: 'reclaim' },
   'series-copy': { by: 'copy' },
   'series-interrupt': { by: 'dontneed', options: GRU_OPT_MISS_FMM_INTR },
+  'series-trylock': { by: 'munmap', options: GRU_OPT_MISS_FMM_INTR },
 };
 
 const STALE: Variant = {
@@ -152,6 +153,7 @@ const gruDropin = defineScenario<GruState>({
     'series-reclaim': { about: 'the page is reclaimed', ...CLEAN },
     'series-copy': { about: 'the page is shared since a fork, and copied by a store', ...CLEAN },
     'series-interrupt': { about: 'from the interrupt handler', ...CLEAN },
+    'series-trylock': { about: 'which does not get mmap_sem: the page is unmapped', ...CLEAN },
   },
   setup(machine, variant) {
     const { by, ...setUp } = DROP_INS[variant] as (typeof DROP_INS)[string];
