@@ -64,7 +64,6 @@ const validAgain = (isFreed: boolean): Variant => ({
     ? { verdict: 'violation', kind: 'use-after-free', object: 'page', invariant: 'I8a' }
     : { verdict: 'violation', kind: 'invariant', object: 'page', invariant: 'I8b' },
   ...(isFreed ? { alsoKnown: [{ name: 'A-60', kind: 'invariant', object: 'page' }] } : {}),
-  preemptions: 3,
 });
 
 const versions = (isFreed: boolean): Readonly<Record<string, Variant>> => ({

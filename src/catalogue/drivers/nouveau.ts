@@ -96,7 +96,6 @@ const VALID_AGAIN: Variant = {
   about: 'the end of an invalidation makes the range valid again, whose pages were read before it',
   expect: { verdict: 'violation', kind: 'invariant', object: 'page', invariant: 'I8b' },
   alsoKnown: [{ name: 'A-60', kind: 'use-after-free', object: 'page' }],
-  preemptions: 3,
 };
 const SEQUENCE: Variant = {
   about: 'a range that was invalidated stays so until it is waited for again',
@@ -201,7 +200,6 @@ const faultTimeout = defineScenario<NouveauState>({
       about: 'the range, on the stack, stays on the list of struct hmm, and the mm in use',
       expect: { verdict: 'violation', kind: 'use-after-free', object: 'hmm_range' },
       alsoKnown: [{ name: 'the mm is never left', kind: 'leak' }],
-      preemptions: 2,
     },
     fixed: { about: 'it is taken off the list', ...CLEAN },
   },
