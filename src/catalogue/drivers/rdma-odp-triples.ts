@@ -68,7 +68,6 @@ export const odpImplicitPairs = defineScenario<Rdma>({
     'access+dontneed': CLEAN,
     'access+reclaim': BOUNDED,
     'access+dereg': CLEAN,
-    'access+exit': BOUNDED,
     'dereg+munmap': CLEAN,
     'dereg+reclaim': CLEAN,
     'dereg+exit': CLEAN,
