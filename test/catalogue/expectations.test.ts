@@ -21,7 +21,7 @@ for (const scenario of DRIVER_SCENARIOS) {
         expect(result.complete).toBe(!isBounded);
         expect(result.suspicions).toEqual([]);
         if (result.verdict !== 'violation') expect(found).toEqual([]);
-      }, 60_000);
+      });
     }
     test('its page says what was found (npm run docs:scenarios writes it)', (context) => {
       if (!page.isWhole) context.skip('not all variants were checked');

@@ -136,11 +136,12 @@ export class LockGraph {
 
   /** All that was observed. */
   sightings(): Sighting[] {
-    return [...this.byName.values()].flatMap((node) => [
-      ...node.out.flatMap(({ held, taken }) => [held, taken]),
-      ...node.inInterrupt,
-      ...node.withIrqsOn,
-    ]);
+    const found: Sighting[] = [];
+    for (const { out, inInterrupt, withIrqsOn } of this.byName.values()) {
+      for (const { held, taken } of out) found.push(held, taken);
+      found.push(...inInterrupt, ...withIrqsOn);
+    }
+    return found;
   }
 
   /**
