@@ -3,9 +3,7 @@
  *
  * A line counts as run if any of it was. Lines of types, comments and lone brackets count as nothing.
  */
-import { existsSync, readFileSync } from 'node:fs';
 import { Session, type Profiler } from 'node:inspector';
-import { fileURLToPath } from 'node:url';
 import type { FileCoverage } from '../report/reporter.ts';
 import { isUserCode, resolvePlace } from './place.ts';
 
@@ -50,16 +48,26 @@ export function takeCoverage(): FileCoverage[] {
   session.post('Profiler.takePreciseCoverage', (_error, found) => {
     scripts = found.result;
   });
+  // From here on sources can be asked for.
+  session.post('Debugger.enable');
+  const files = scripts.flatMap((script) => coverageOf(script) ?? []);
   session.disconnect();
-  return scripts.flatMap((script) => coverageOf(script) ?? []);
+  return files;
+}
+
+/** What V8 ran, which its offsets are of: of a user's file that is the text without types. */
+function sourceOf({ scriptId }: Profiler.ScriptCoverage): string {
+  let source = '';
+  session.post('Debugger.getScriptSource', { scriptId }, (_error, found) => {
+    source = found.scriptSource;
+  });
+  return source;
 }
 
 function coverageOf(script: Profiler.ScriptCoverage): FileCoverage | null {
   const { url, functions } = script;
   if (!url.startsWith('file:') || !(DRIVER.test(url) || isUserCode(url))) return null;
-  const path = fileURLToPath(url);
-  if (!existsSync(path)) return null;
-  const source = readFileSync(path, 'utf8');
+  const source = sourceOf(script);
   const inner = functions.filter(({ ranges }) => !isWhole(ranges, source.length));
   const isUsed = inner.some((call) => callsOf(call) > 0 && !calledAtLoad.has(nameOf(script, call)));
   if (DRIVER.test(url) && !isUsed) return null;
