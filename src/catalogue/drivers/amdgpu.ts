@@ -302,7 +302,7 @@ const hsaExit = defineScenario<AmdgpuState>({
     'v5.5': { about: 'the end of the mm evicts', ...CLEAN },
   },
   tasks: { doorbell, exit },
-  goals: [],
+  goals: [{ name: 'the mm ended', calls: 'exit_mmap' }],
 });
 
 const submitReaper = defineScenario<AmdgpuState>({

@@ -242,7 +242,7 @@ const initFails = defineScenario<NouveauState>({
   variants: {
     'A-63': {
       about: 'the unwind unregisters a mirror that never was registered',
-      expect: { verdict: 'violation', kind: 'null-dereference' },
+      expect: { verdict: 'violation', kind: 'null-dereference', object: 'NULL' },
     },
     fixed: { about: 'it asks first', ...CLEAN },
   },
