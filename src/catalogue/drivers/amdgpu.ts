@@ -161,7 +161,7 @@ const outlives = defineScenario<AmdgpuState>({
   variants: {
     series: {
       about: 'the mirror stays until the mm ends: its callback is in a module that is gone',
-      expect: { verdict: 'violation', kind: 'unloaded-code' },
+      expect: { verdict: 'violation', kind: 'unloaded-code', object: 'amdgpu' },
     },
     'v5.5': { about: 'each BO takes its notifier along', ...CLEAN },
   },
@@ -187,7 +187,7 @@ const workOutlives = defineScenario<AmdgpuState>({
   variants: {
     series: {
       about: 'nothing waits for the work that release has scheduled',
-      expect: { verdict: 'violation', kind: 'unloaded-code' },
+      expect: { verdict: 'violation', kind: 'unloaded-code', object: 'amdgpu' },
     },
     'v5.5': { about: 'there is no such work', ...CLEAN },
   },
