@@ -10,8 +10,8 @@
  * the other way round is therefore never one step inside the time for which a lock is held, but that
  * together with the acquisition, and with those of all others that hold it then.
  *
- * Everything is kept for each depth, so that a prefix which is repeated needs no bookkeeping, and
- * nothing is allocated for a step that has no race.
+ * Everything is kept for each depth, so that a prefix which is repeated needs no bookkeeping. A new step
+ * without a race costs copies of what it touched and of what it comes after, which stay when it is gone.
  */
 import { InternalError } from '../base/assert.ts';
 import { PAUSE, type Kernel } from '../kernel/kernel.ts';

@@ -33,11 +33,12 @@ interface Version {
   readonly holdsModule?: boolean;
 }
 
-function version({ create, hasProcfs, cleanUp, synchronize, ...rest }: Version): ModuleType {
+function version(differences: Version): ModuleType {
+  const { create, hasProcfs, cleanUp, synchronize, holdsModule = false } = differences;
   const fops = kfdFops(create);
   const init = fn(function* kfdInit() {
     globals().hasProcfs = hasProcfs;
-    globals().holdsModule = rest.holdsModule ?? false;
+    globals().holdsModule = holdsModule;
     let error = yield* kfdProcessCreateWq();
     if (error !== 0) return error;
     error = yield* registerChrdev(KFD_DEVICE, fops);
