@@ -18,6 +18,7 @@
  */
 import { FieldSpec, KernelObject, type Placement } from '../kernel/memory.ts';
 import { access, made, Operation, READ, WRITE, type Access } from '../kernel/operation.ts';
+import { running } from '../kernel/running.ts';
 import type { Task } from '../kernel/task.ts';
 import type { Page } from '../mm-types/page.ts';
 import { pageLastIn, pfnToPage } from '../mm/frames.ts';
@@ -35,12 +36,14 @@ export interface DeviceEntry {
 /** An entry as it is kept: with what was in its frame when it was made, which only detectors look at. */
 export interface KeptEntry extends DeviceEntry {
   readonly page: Page | null;
+  /** The step that wrote it; an entry of the TLB has it from the table's. */
+  readonly since: number;
 }
 
 function kept(entry: DeviceEntry | null): KeptEntry | null {
   if (entry === null) return null;
   const { pfn, isWritable } = entry;
-  return { pfn, isWritable, page: pfnToPage(pfn) ?? pageLastIn(pfn) };
+  return { pfn, isWritable, page: pfnToPage(pfn) ?? pageLastIn(pfn), since: running.now };
 }
 
 /** Pages [first, end). */

@@ -15,18 +15,21 @@ import {
   deviceLoad,
   deviceStore,
 } from '../../src/device/access.ts';
-import { declareCoherence, withdrawCoherence } from '../../src/device/coherence.ts';
+import { declareCoherence, withdrawCoherence, type Coherence } from '../../src/device/coherence.ts';
 import {
   deviceTranslations,
   dropIn,
   flushDeviceTlb,
   setDeviceEntry,
 } from '../../src/device/translations.ts';
+import { fn } from '../../src/kernel/call.ts';
 import type { Body } from '../../src/kernel/operation.ts';
 import { allocateStatic } from '../../src/kernel/slab.ts';
-import { struct, type InstanceOf } from '../../src/kernel/struct.ts';
+import { containerOf, embed, struct, type InstanceOf } from '../../src/kernel/struct.ts';
 import { ptePfn } from '../../src/mm-types/page-table.ts';
 import { pteIndex } from '../../src/mm/page-table-walk.ts';
+import { MmuNotifier, type MmuNotifierOps } from '../../src/mmu-notifier/mmu-notifier.ts';
+import { mmuNotifierRegister } from '../../src/mmu-notifier/register.ts';
 import { setRunning } from '../../src/kernel/running.ts';
 
 const A = 0x1_0000_0000;
@@ -219,4 +222,58 @@ function withdrawn(kept: Rig): void {
 
 test('a declaration that was withdrawn holds nothing against it', () => {
   expect(explore(withdrawn, { protect, store }).found).toEqual([]);
+});
+
+const Walker = struct('walker', {
+  mn: embed(MmuNotifier),
+  translations: deviceTranslations(),
+});
+type Walker = InstanceOf<typeof Walker>;
+
+/** Hears of each range in invalidate_range, and forgets what `forgets` says of it. */
+function walkerOps(forgets: (start: number, end: number) => boolean): MmuNotifierOps {
+  return {
+    invalidateRange: fn(
+      function* walkerInvalidateRange(mn: MmuNotifier, _mm, start: number, end: number) {
+        if (!forgets(start, end)) return;
+        yield* setDeviceEntry(containerOf(mn, Walker, 'mn').translations, AT, null);
+      },
+      { name: 'walker_invalidate_range' },
+    ),
+  };
+}
+
+/** The program may write, then only read, while a device that was told by invalidate_range writes. */
+function besideProtection(forgets: (start: number, end: number) => boolean) {
+  const ops = walkerOps(forgets);
+  const walkers = new WeakMap<Rig, Walker>();
+  const prepare = (made: Rig): void => {
+    const { machine, process, pfn } = made;
+    const walker = allocateStatic(machine, Walker);
+    const mm = process.mm!;
+    walkers.set(made, walker);
+    walker.mn.ops = ops;
+    machine.runNow(mmuNotifierRegister(walker.mn, mm));
+    machine.runNow(setDeviceEntry(walker.translations, AT, { pfn, isWritable: true }));
+    const cpuPage = A / PAGE;
+    const notifier = walker.mn;
+    const declared = { first: AT, end: AT + 1, cpuPage, mm, by: 'invalidateRange', notifier };
+    declareCoherence(walker.translations, declared as Coherence);
+  };
+  return explore(prepare, {
+    protect,
+    *write(made) {
+      yield* deviceStore(walkers.get(made)!.translations, AT * PAGE, 3);
+    },
+  });
+}
+
+test('a translation from before invalidate_range may be used until it has returned', () => {
+  expect(besideProtection(() => true).found).toEqual([]);
+});
+
+test('a translation that invalidate_range was to drop must not be used after it', () => {
+  expect(besideProtection(() => false).found).toEqual(['invariant I8b']);
+  // As where the size of a range is computed too small.
+  expect(besideProtection((start, end) => end - start > PAGE).found).toEqual(['invariant I8b']);
 });

@@ -205,11 +205,13 @@ export const deviceRegister = fn(function* deviceRegister(
   device.mn.ops = ops;
   device.address = address;
   const error = yield* mmuNotifierRegister(device.mn, mm);
+  if (error !== 0) return error;
+  const page = { first: 0, end: 1, cpuPage: address / PAGE_SIZE, mm };
   // Who hears of each page when its entry is gone already is late by that much.
-  if (error === 0 && ops.invalidateRange === undefined) {
-    const cpuPage = address / PAGE_SIZE;
-    declareCoherence(device.translations, { first: 0, end: 1, cpuPage, mm, by: 'start' });
-  }
+  const isLate = ops.invalidateRange !== undefined;
+  const notifier = device.mn;
+  if (isLate) declareCoherence(device.translations, { ...page, by: 'invalidateRange', notifier });
+  else declareCoherence(device.translations, { ...page, by: 'start' });
   return error;
 });
 

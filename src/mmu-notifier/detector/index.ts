@@ -6,6 +6,7 @@ import { FreeNotifier } from './free-notifier.ts';
 import { IntervalState } from './interval-state.ts';
 import { Ledger } from './ledger.ts';
 import { OnePerOps } from './one-per-ops.ts';
+import { RangesTold } from './ranges-told.ts';
 import { RegistrationInTime } from './registration-in-time.ts';
 import { ReleaseBeforePages } from './release-before-pages.ts';
 import { SleeplessFree } from './sleepless-free.ts';
@@ -27,6 +28,7 @@ export function notifierDetectors(watches: readonly Watch[]): Watch {
     new RegistrationInTime(ledger),
     new ReleaseBeforePages(ledger),
     new StartAndEnd(ledger),
+    new RangesTold(),
     new IntervalState(ledger),
     new SleeplessFree(),
   ]);

@@ -59,8 +59,9 @@ export const INVARIANTS = {
   I8b: {
     says:
       'where a driver keeps its translations by invalidate_range_start, none from before it is used ' +
-      'until the end of the range',
-    source: 'include/linux/mmu_notifier.h, invalidate_range_start and invalidate_range_end',
+      'until the end of the range; where by invalidate_range, none from before it once it returned',
+    source:
+      'include/linux/mmu_notifier.h, invalidate_range_start, invalidate_range_end, invalidate_range',
   },
   I9: {
     says:
