@@ -13,6 +13,7 @@ import * as limits from './limits.ts';
 import * as nonBlockable from './non-blockable.ts';
 import * as pages from './pages.ts';
 import * as unregister from './unregister.ts';
+import * as wrongEnd from './wrong-end.ts';
 
 const FILES = [
   getPut,
@@ -26,6 +27,7 @@ const FILES = [
   copyOnWrite,
   emptyRange,
   unregister,
+  wrongEnd,
   candidates,
   callback,
 ] as const;

@@ -94,6 +94,20 @@ const subscriberReleaseAndPut = fn(function* subscriberReleaseAndPut(
   yield* mmuNotifierPut(mn);
 });
 
+/**
+ * A mistake, to be found: release is called by who walks the list, and unregister waits for the end of the walk.
+ * Unregistering calls release once more, which then has nothing left to do.
+ */
+const subscriberReleaseAndUnregister = fn(function* subscriberReleaseAndUnregister(
+  mn: MmuNotifier,
+  mm: MmStruct,
+) {
+  const s = subscriberOf(mn);
+  if (yield* subscriberIsFrozen(s)) return;
+  yield* subscriberRelease(mn, mm);
+  yield* subscriberUnregister(s);
+});
+
 /** One table for each subsystem: it is the key by which get finds the notifier. */
 export const subscriberOps: MmuNotifierOps = {
   release: subscriberRelease,
@@ -119,6 +133,13 @@ export const refusingOps: MmuNotifierOps = {
 export const selfPuttingOps: MmuNotifierOps = {
   ...subscriberOps,
   release: subscriberReleaseAndPut,
+};
+
+/** For a subscriber of the caller's own that wants to end itself with its mm, as {@link selfPuttingOps} may. */
+export const selfUnregisteringOps: MmuNotifierOps = {
+  invalidateRangeStart: subscriberInvalidateRangeStart,
+  invalidateRangeEnd: subscriberInvalidateRangeEnd,
+  release: subscriberReleaseAndUnregister,
 };
 
 /**

@@ -68,6 +68,12 @@ export class FreeNotifier implements Rule {
     }
   }
 
+  /** Unregistering asks for no users and calls no free_notifier: its caller is taken to free what it registered. */
+  onEnded(record: NotifierRecord): void {
+    if (record.kind !== 'get' || record.endedBy !== 'mmu_notifier_unregister') return;
+    this.report(record, 'free_notifier is not called', record.endedBy);
+  }
+
   onOver(): void {
     for (const record of this.ledger.records.values()) {
       const isPut = record.kind === 'get' && record.isRegistered && record.users === 0;
