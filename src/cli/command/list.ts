@@ -1,4 +1,6 @@
 /** `mmulab list`: what the catalogue holds. */
+import type { Consumer } from '../../catalogue/consumer.ts';
+import { CONSUMERS } from '../../catalogue/consumers.ts';
 import {
   DRIVER_SCENARIOS,
   PROGRAMS,
@@ -68,5 +70,12 @@ function jsonText(): string {
   const families = PROGRAMS.filter(({ counts }) => counts !== null).map(
     ({ name, counts, about }) => ({ name, about, min: counts?.min, max: counts?.max }),
   );
-  return JSON.stringify({ schemaVersion: SCHEMA_VERSION, scenarios, families }, null, 2);
+  const consumers = CONSUMERS.map((consumer) => consumerOf(consumer));
+  return JSON.stringify({ schemaVersion: SCHEMA_VERSION, scenarios, consumers, families }, null, 2);
+}
+
+/** A consumer, its scenarios by name, each with the names of its variants. */
+function consumerOf({ scenarios, ...rest }: Consumer) {
+  const named = scenarios.map(({ name, variants }) => ({ name, variants: Object.keys(variants) }));
+  return { ...rest, scenarios: named };
 }
