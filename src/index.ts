@@ -131,6 +131,40 @@ export {
 } from './mmu-notifier/interval.ts';
 export * from './mmu-notifier/behaviour.ts';
 
+// ---- devices that translate ----------------------------------------------------------------------
+export {
+  deviceEntry,
+  deviceTranslations,
+  dropIn,
+  flushDeviceTlb,
+  setDeviceEntry,
+  type DeviceEntry,
+  type DeviceTranslations,
+} from './device/translations.ts';
+export * from './device/access.ts';
+export { declareCoherence, withdrawCoherence, type Coherence } from './device/coherence.ts';
+export {
+  commandQueue,
+  haltQueue,
+  resumeQueue,
+  startEngine,
+  submitCommand,
+  takeCommandsBack,
+  type CommandQueue,
+  type Execute,
+} from './device/command-queue.ts';
+export {
+  answerFault,
+  awaitAnswer,
+  faultQueue,
+  nextFault,
+  reportFault,
+  type DeviceFault,
+  type FaultQueue,
+  type FaultRequest,
+} from './device/fault-queue.ts';
+export * from './device/fence.ts';
+
 // ---- checking ------------------------------------------------------------------------------------
 export { defineScenario } from './catalogue/define-scenario.ts';
 export { findScenario, SCENARIOS } from './catalogue/index.ts';

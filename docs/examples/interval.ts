@@ -2,15 +2,8 @@
  * A device with one translation, to a page to which it holds no reference: only its interval notifier keeps it
  * from reaching a page that is gone. Ask: npx mmulab check docs/examples/interval.ts
  */
-import {
-  allocateStatic,
-  atomicRead,
-  containerOf,
-  defineScenario,
-  downRead,
-  embed,
-  fn,
-} from 'mmulab';
+import { allocateStatic, containerOf, defineScenario, downRead, embed, fn } from 'mmulab';
+import { declareCoherence, deviceStore, deviceTranslations, setDeviceEntry } from 'mmulab';
 import {
   getUserPages,
   MADV_DONTNEED,
@@ -23,7 +16,7 @@ import {
   mmuIntervalReadRetry,
   mmuIntervalSetSeq,
   PAGE_SIZE,
-  ptr,
+  pageToPfn,
   putUserPage,
 } from 'mmulab';
 import { RETRY, retry, spinlock, spinLock, spinUnlock, struct, upRead } from 'mmulab';
@@ -32,17 +25,18 @@ import type {
   MmStruct,
   MmuIntervalNotifierOps,
   MmuNotifierRange,
-  Page,
   Process,
 } from 'mmulab';
 
 const ADDRESS = 0x10000;
+/** The device calls the page 0. */
+const AT = 0;
 
 const Device = struct('device', {
   mni: embed(MmuIntervalNotifier),
+  /** Held to change the translation; the device itself asks nobody. */
   lock: spinlock(),
-  /** The translation. Under `lock`. */
-  page: ptr<Page>(),
+  translations: deviceTranslations(),
 });
 type Device = InstanceOf<typeof Device>;
 
@@ -54,7 +48,7 @@ const deviceInvalidate = fn(function* deviceInvalidate(
   const device = containerOf(mni, Device, 'mni');
   yield* spinLock(device.lock);
   yield* mmuIntervalSetSeq(mni, seq);
-  device.page = null;
+  yield* setDeviceEntry(device.translations, AT, null);
   yield* spinUnlock(device.lock);
   return true;
 });
@@ -69,9 +63,10 @@ function* attempt(device: Device, mm: MmStruct, isCareful: boolean) {
   yield* upRead(mm.mmapSem);
   if (typeof pages === 'number') return pages;
   const page = pages[0]!;
+  const entry = { pfn: pageToPfn(page), isWritable: true };
   yield* spinLock(device.lock);
   const isStale = isCareful && mmuIntervalReadRetry(device.mni, seq);
-  if (!isStale) device.page = page;
+  if (!isStale) yield* setDeviceEntry(device.translations, AT, entry);
   yield* spinUnlock(device.lock);
   yield* putUserPage(page);
   return isStale ? RETRY : 0;
@@ -80,13 +75,6 @@ function* attempt(device: Device, mm: MmStruct, isCareful: boolean) {
 /** A fault of the device: 0 or -EFAULT. */
 const deviceFault = fn(function* deviceFault(device: Device, mm: MmStruct, isCareful: boolean) {
   return yield* retry('mmu_interval_read_retry', () => attempt(device, mm, isCareful));
-});
-
-/** The device uses its translation. */
-const deviceAccess = fn(function* deviceAccess(device: Device) {
-  yield* spinLock(device.lock);
-  if (device.page !== null) yield* atomicRead(device.page.refCount);
-  yield* spinUnlock(device.lock);
 });
 
 interface State {
@@ -99,7 +87,9 @@ export const scenario = defineScenario<State>({
   variants: {
     careless: {
       about: 'what was looked up is used whatever has happened meanwhile',
-      expect: { verdict: 'violation', kind: 'use-after-free', object: 'page' },
+      expect: { verdict: 'violation', kind: 'use-after-free', object: 'page', invariant: 'I8a' },
+      // Before the page is freed, it is reached where the program has none any more.
+      alsoKnown: [{ name: 'I8b', kind: 'invariant', object: 'page' }],
     },
     careful: { expect: { verdict: 'clean' } },
   },
@@ -109,14 +99,18 @@ export const scenario = defineScenario<State>({
     machine.runNow(process.store(ADDRESS, 1));
     const device = allocateStatic(machine, Device);
     const interval = { start: ADDRESS, length: PAGE_SIZE };
-    machine.runNow(mmuIntervalNotifierInsert(device.mni, process.mm!, interval, deviceOps));
+    const mm = process.mm!;
+    machine.runNow(mmuIntervalNotifierInsert(device.mni, mm, interval, deviceOps));
+    // What the driver claims, and what every access of the device is held to.
+    const cpuPage = ADDRESS / PAGE_SIZE;
+    declareCoherence(device.translations, { first: AT, end: AT + 1, cpuPage, mm, by: 'start' });
     return { process, device };
   },
   tasks: {
     device: {
       *run({ process, device }, variant) {
         yield* deviceFault(device, process.mm!, variant === 'careful');
-        yield* deviceAccess(device);
+        yield* deviceStore(device.translations, AT * PAGE_SIZE, 42);
       },
     },
     drop: {

@@ -50,6 +50,7 @@ interface FollowedByRange extends Followed {
   readonly notifier: MmuNotifier;
 }
 
+/** What a driver declares of pages [first, end) of its device; see {@link declareCoherence}. */
 export type Coherence =
   | (Followed & { readonly by: 'start' | 'pinned'; readonly notifier?: undefined })
   | FollowedByRange;

@@ -18,6 +18,7 @@ import type { Operation } from '../kernel/operation.ts';
 import { kfree, kzalloc } from '../kernel/slab.ts';
 import { containerOf, struct, type InstanceOf } from '../kernel/struct.ts';
 
+/** `struct dma_fence`: signalled once, waited for by anybody, gone with its last reference. */
 export const DmaFence = struct('dma_fence', { refcount: kref(), signalled: completion() });
 export type DmaFence = InstanceOf<typeof DmaFence>;
 

@@ -64,6 +64,13 @@ export const PARTS: readonly Part[] = [
     folders: ['mmu-notifier'],
   },
   {
+    file: 'devices.md',
+    title: 'Devices',
+    about:
+      'Devices that translate by tables of their own. [Devices](../devices.md) shows how they are used.',
+    folders: ['device'],
+  },
+  {
     file: 'drivers.md',
     title: 'The drivers',
     about: 'Drivers that use the notifiers, as they were and as they became.',

@@ -5,7 +5,13 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 
-const DOCUMENTS = ['README.md', 'docs/sampling.md', 'docs/mm.md', 'docs/c-to-typescript.md'];
+const DOCUMENTS = [
+  'README.md',
+  'docs/sampling.md',
+  'docs/mm.md',
+  'docs/c-to-typescript.md',
+  'docs/devices.md',
+];
 const MAIN = new URL('../../dist/cli/main.js', import.meta.url);
 const BLOCK = /(<!-- output: (.+?) -->\n+```text\n)([\s\S]*?)(```\n+<!-- end -->)/g;
 
