@@ -51,6 +51,7 @@ describe('layers', () => {
     ['src/mmu-notifier/a.ts', '../mm/b.ts'],
     ['src/mm/a.ts', '../drivers/amdkfd/b.ts'],
     ['src/drivers/amdkfd/a.ts', '../../check/b.ts'],
+    ['src/drivers/radeon/a.ts', '../amdkfd/b.ts'],
     ['src/check/detector/a.ts', '../../trace/b.ts'],
     ['src/check/a.ts', '../mm/b.ts'],
     ['src/check/a.ts', '../claim/b.ts'],
