@@ -18,6 +18,12 @@ export class ByteWriter {
     this.bytes.push(rest);
   }
 
+  /** One byte, from 0 to 255. */
+  byte(value: number): void {
+    assert(Number.isInteger(value) && value >= 0 && value < 256, `${value} is no byte`);
+    this.bytes.push(value);
+  }
+
   /** Unpaired surrogates become U+FFFD. */
   text(value: string): void {
     const bytes = utf8(value);
@@ -93,7 +99,8 @@ export class ByteReader {
     }
   }
 
-  private byte(): number {
+  /** One byte, from 0 to 255. */
+  byte(): number {
     if (this.at >= this.end) throw new MalformedBytes('beyond the end');
     return this.bytes[this.at++] as number;
   }

@@ -4,6 +4,7 @@
  */
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Tracer, Watch } from '../kernel/watch.ts';
+import type { StepMarks } from './step-marks.ts';
 
 export interface Program {
   /** Boots a kernel, runs the set-up and starts the tasks. */
@@ -24,4 +25,6 @@ export interface Schedule {
    * moment of one. None, if left out.
    */
   readonly earlier?: readonly Schedule[];
+  /** By what its tasks and steps are known again after an edit; see `adaptSchedule`. Nothing else reads them. */
+  readonly marks?: StepMarks;
 }

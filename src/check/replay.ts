@@ -93,7 +93,7 @@ class Run {
   follow(schedule: Schedule): Divergence | null {
     for (const [step, index] of schedule.tasks.entries()) {
       const outcome = schedule.outcomes[step] ?? 0;
-      const reason = this.obstacle(index, outcome);
+      const reason = obstacleOf(this.kernel, index, outcome);
       if (reason !== null) return { step, reason };
       this.take(this.kernel.tasks[index] as Task, outcome);
     }
@@ -132,27 +132,29 @@ class Run {
     this.kernel.step(task, outcome);
     this.options.onStep?.();
   }
+}
 
-  /** Why the step cannot be taken, or null. */
-  private obstacle(index: number, outcome: number): string | null {
-    const { kernel } = this;
-    const task = kernel.tasks[index];
-    if (task === undefined) {
-      return `task ${index} should go on, but only ${kernel.tasks.length} tasks have started`;
-    }
-    const { pending } = task;
-    if (pending === null) return `task '${task.name}' should go on, but it has ended`;
-    if (!kernel.isEnabled(task)) {
-      return `task '${task.name}' should go on, but it is blocked at ${pending.describe(task)}`;
-    }
-    const arity = pending.arity(task);
-    const way = outcome & ~PAUSE;
-    if (way < arity) return null;
-    return (
-      `${pending.describe(task)} in task '${task.name}' should turn out in way ${way + 1}, ` +
-      `but it has only ${arity}`
-    );
+/**
+ * Why the task with this index cannot take a step that turns out so, or null if it can. `kernel` is the
+ * running one.
+ */
+export function obstacleOf(kernel: Kernel, index: number, outcome: number): string | null {
+  const task = kernel.tasks[index];
+  if (task === undefined) {
+    return `task ${index} should go on, but only ${kernel.tasks.length} tasks have started`;
   }
+  const { pending } = task;
+  if (pending === null) return `task '${task.name}' should go on, but it has ended`;
+  if (!kernel.isEnabled(task)) {
+    return `task '${task.name}' should go on, but it is blocked at ${pending.describe(task)}`;
+  }
+  const arity = pending.arity(task);
+  const way = outcome & ~PAUSE;
+  if (way < arity) return null;
+  return (
+    `${pending.describe(task)} in task '${task.name}' should turn out in way ${way + 1}, ` +
+    `but it has only ${arity}`
+  );
 }
 
 function enabledTasks(kernel: Kernel): readonly Task[] {

@@ -4,6 +4,7 @@
  * first step; from there every step is ordinary code that runs in the order of the schedule.
  */
 import * as inspector from 'node:inspector';
+import { adaptSchedule } from '../check/adapt.ts';
 import { replay } from '../check/replay.ts';
 import { allDetectors } from '../check/detector/index.ts';
 import { programOf } from '../check/scenario.ts';
@@ -27,13 +28,16 @@ export async function inspectReplay(token: string, file: string | null): Promise
   );
   inspector.waitForDebugger();
   const program = programOf(opened.scenario, opened.variant);
+  const { schedule, edits, stopped } = adaptSchedule(program, opened.schedule);
+  for (const { step, reason } of stopped === null ? edits : [...edits, stopped]) {
+    writeNote(`mmulab: at step ${step + 1} of the token: ${reason}`);
+  }
   // eslint-disable-next-line no-debugger -- This is what the user asked for.
   debugger;
-  const { kernel, diverged } = replay(program, opened.schedule, {
+  const { kernel } = replay(program, schedule, {
     watches: allDetectors(),
     toEnd: true,
   });
-  if (diverged !== null) writeNote(`mmulab: at step ${diverged.step + 1}: ${diverged.reason}`);
   for (const { message } of kernel.findings) writeResult(message);
   if (kernel.findings.length === 0) writeResult('no violation');
   return kernel.findings.length === 0 ? EXIT_OK : EXIT_FINDING;

@@ -8,12 +8,13 @@ import { loadScenarios } from './load-file.ts';
 import { suggestion } from './nearest.ts';
 import { displayPath } from './place.ts';
 import { IN_FILE } from './token-name.ts';
-import { VERSION } from './version.ts';
 
 export interface Opened {
   readonly scenario: AnyScenario;
   readonly variant: string;
   readonly schedule: Schedule;
+  /** The version of mmulab that wrote the token. */
+  readonly version: string;
   /** Where the scenario is defined, or null for one of the catalogue. */
   readonly file: string | null;
 }
@@ -25,7 +26,7 @@ export interface Opened {
  * @throws UsageError MN301 or MN302; what loading a file throws
  */
 export async function openToken(token: string, file: string | null): Promise<Opened> {
-  const content = decodeToken(token, VERSION);
+  const content = decodeToken(token);
   const [, tokenFile = null, name = content.scenario] = IN_FILE.exec(content.scenario) ?? [];
   const path = file ?? tokenFile;
   const scenario = path === null ? named(name) : await inFile(path, name);
@@ -38,7 +39,7 @@ export async function openToken(token: string, file: string | null): Promise<Ope
   }
   const variant = findVariant(scenario, content.variant);
   const shown = path === null ? null : displayPath(path);
-  return { scenario, variant, schedule: content.schedule, file: shown };
+  return { scenario, variant, schedule: content.schedule, version: content.version, file: shown };
 }
 
 function named(name: string): AnyScenario {

@@ -15,12 +15,10 @@ import { titleOf } from '../report/titles.ts';
 import { wrap } from '../report/wrap.ts';
 import { record } from '../trace/record.ts';
 import type { Recording } from '../trace/recording.ts';
-import { encodeToken } from '../trace/token.ts';
 import { resolvePlace } from './place.ts';
 import type { View } from './protocol.ts';
 import { TERMINAL } from './terminal-style.ts';
-import { tokenScenario } from './token-name.ts';
-import { VERSION } from './version.ts';
+import { tokenScenario, writeToken } from './token-name.ts';
 
 /** Grows when a field changes its meaning or goes away, not when one is added. */
 const SCHEMA_VERSION = 1;
@@ -48,8 +46,9 @@ function nameOf({ line, label, mention }: ClaimStep): string {
 }
 
 function tokenOf(schedule: Schedule, { subject }: VariantAnswer, file: string | null): string {
+  const { variant } = subject;
   const scenario = tokenScenario(subject.scenario.name, file);
-  return encodeToken({ version: VERSION, scenario, variant: subject.variant, schedule });
+  return writeToken(programOf(subject.scenario, variant), schedule, { scenario, variant });
 }
 
 function recordingOf({ subject, result }: VariantAnswer, { schedule }: Shown): Recording {

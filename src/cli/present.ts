@@ -1,6 +1,7 @@
 /** From results to what is printed: repeats the executions that matter, and draws them. */
 import { WORKER_MEBIBYTES_MAX } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
+import { adaptSchedule, type Adapted } from '../check/adapt.ts';
 import { allDetectors } from '../check/detector/index.ts';
 import type { Schedule } from '../check/program.ts';
 import type { VariantResult, Violation } from '../check/result.ts';
@@ -13,14 +14,14 @@ import type { ReportedVariant } from '../report/reporter.ts';
 import { story } from '../report/story.ts';
 import { PLAIN } from '../report/style.ts';
 import { describeResult, type ShownViolation } from '../report/text.ts';
+import { wrap } from '../report/wrap.ts';
 import { record } from '../trace/record.ts';
 import type { RecordedFinding, Recording } from '../trace/recording.ts';
-import { encodeToken } from '../trace/token.ts';
 import { EXIT_FINDING, EXIT_OK } from './exit-code.ts';
 import { resolvePlace } from './place.ts';
 import type { View } from './protocol.ts';
 import { TERMINAL } from './terminal-style.ts';
-import { tokenScenario } from './token-name.ts';
+import { tokenScenario, writeToken } from './token-name.ts';
 import { VERSION } from './version.ts';
 
 /** Where a scenario comes from. `file` is null for the catalogue. */
@@ -144,23 +145,38 @@ function show(violation: Violation, origin: Origin, hasValues: boolean): ShownVi
 
 function tokenOf(schedule: Schedule, { scenario, variant, file }: Origin): string {
   const name = tokenScenario(scenario.name, file);
-  return encodeToken({ version: VERSION, scenario: name, variant, schedule });
+  return writeToken(programOf(scenario, variant), schedule, { scenario: name, variant });
+}
+
+/** A schedule that somebody gives, and the version of mmulab that wrote it. */
+export interface Given {
+  readonly schedule: Schedule;
+  readonly version: string;
+}
+
+/** A replayed execution, and what it was to be. */
+interface Replayed extends Adapted {
+  readonly recording: Recording;
+  readonly version: string;
 }
 
 /** A replayed schedule: its picture and what it led to. */
 export function presentReplay(
-  schedule: Schedule,
+  given: Given,
   origin: Origin,
   view: View,
 ): Presented & { readonly exitCode: number } {
   const { scenario, variant } = origin;
   const program = programOf(scenario, variant);
   const hasValues = view.report === 'values';
+  const adapted = adaptSchedule(program, given.schedule);
+  const { schedule } = adapted;
   const recording = record(program, schedule, allDetectors(), { resolvePlace, hasValues });
+  const replayed = { ...adapted, recording, version: given.version };
   const expected = scenario.variants[variant]?.expect ?? null;
   const exitCode = isAsExpected(recording, expected) ? EXIT_OK : EXIT_FINDING;
-  const json = view.isJson ? replayJson(recording, origin) : null;
-  const text = view.isJson ? '' : replayText(recording, origin, view);
+  const json = view.isJson ? replayJson(replayed, origin) : null;
+  const text = view.isJson ? '' : replayText(replayed, origin, view);
   const report = view.report === undefined ? null : replayReport(recording, schedule, origin);
   return { text, json, report, exitCode };
 }
@@ -211,34 +227,58 @@ function isAsExpected({ findings }: Recording, expected: Expectation | null): bo
   );
 }
 
-function replayText(recording: Recording, { scenario, variant }: Origin, view: View): string {
+function replayText(replayed: Replayed, { scenario, variant }: Origin, view: View): string {
   const style = view.hasColor ? TERMINAL : PLAIN;
   const width = view.columns;
-  const { divergence, findings } = recording;
+  const { recording } = replayed;
+  const { findings } = recording;
   const last = findings.at(-1) ?? null;
   const lines = [style.bold(`${scenario.name} ${variant}, replayed`)];
-  if (divergence !== null) {
-    lines.push(
-      `The code has changed: at step ${divergence.step + 1} the schedule could not be followed, ` +
-        `because ${divergence.reason}. From there on each task ran as long as it could.`,
-    );
-  }
+  for (const text of changeTexts(replayed)) lines.push(...wrap(text, width, 2));
   lines.push('', diagram(recording, last, { width, style }), '');
   if (last === null) lines.push(style.green('no violation'));
   else lines.push(...story(recording, last, { width, style }), ...others(findings));
   return `${lines.join('\n')}\n`;
 }
 
+/** What is to be said of a token that does not fit. */
+function changeTexts({ edits, stopped, version }: Replayed): string[] {
+  const texts: string[] = [];
+  if (version !== VERSION) {
+    texts.push(
+      `The token was written by mmulab ${version}, this is mmulab ${VERSION}: the same schedule may take ` +
+        `another course. 'npx mmulab@${version} replay' repeats what was seen.`,
+    );
+  }
+  for (const [at, { step, reason }] of edits.entries()) {
+    const lead = at === 0 ? 'The code has changed: ' : '';
+    texts.push(`${lead}at step ${step + 1} of the token ${reason}.`);
+  }
+  if (stopped !== null) {
+    const lead = edits.length === 0 ? 'The code has changed: at' : 'At';
+    texts.push(
+      `${lead} step ${stopped.step + 1} the schedule could not be followed, because ` +
+        `${stopped.reason}. From there on each task ran as long as it could.`,
+    );
+  }
+  return texts;
+}
+
 function others(findings: readonly RecordedFinding[]): string[] {
   return findings.slice(0, -1).map((finding) => `also: ${finding.message}`);
 }
 
-function replayJson(recording: Recording, { scenario, variant }: Origin): unknown {
+function replayJson(replayed: Replayed, { scenario, variant }: Origin): unknown {
+  const { recording, edits, stopped, version } = replayed;
+  const first = edits[0] ?? stopped;
   return {
     schemaVersion: 1,
     scenario: scenario.name,
     variant,
-    divergence: recording.divergence,
+    ...(version === VERSION ? {} : { tokenVersion: version }),
+    divergence: first === null ? null : { step: first.step, reason: first.reason },
+    edits,
+    isFollowed: stopped === null,
     violations: recording.findings.map(({ kind, object, message, invariant }) => ({
       kind,
       object,

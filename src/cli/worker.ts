@@ -220,12 +220,13 @@ function exploreAlone(
 }
 
 async function replay(request: ReplayRequest): Promise<void> {
-  const { scenario, variant, schedule, file } = await openToken(request.token, request.file);
+  const opened = await openToken(request.token, request.file);
+  const { scenario, variant, schedule, file } = opened;
   const watched = lookout.watch(scenario);
   post({ kind: 'started', name: `${scenario.name} (${variant})`, stub: null });
   try {
     const origin: Origin = { scenario: watched, variant, file };
-    const { text, json, report, exitCode } = presentReplay(schedule, origin, request.view);
+    const { text, json, report, exitCode } = presentReplay(opened, origin, request.view);
     post({ kind: 'result', text, json, report, exitCode });
   } catch (error) {
     if (typeof error === 'object' && error !== null) {

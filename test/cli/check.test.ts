@@ -243,7 +243,7 @@ describe('demo', () => {
     expect(before).toMatch(/CPU0 \(open\) +CPU1 \(munmap\)/);
     expect(before).toContain('BUG: use after free of kfd_process');
     expect(before).toMatch(/Freed by CPU0/);
-    expect(before).toMatch(/^replay: npx mmulab replay mn1_\S+$/m);
+    expect(before).toMatch(/^replay: npx mmulab replay mn2_\S+$/m);
     expect(after).toMatch(/no violation in \d+ executions.*complete/);
   });
 

@@ -16,7 +16,7 @@ describe('mmulab claim', () => {
     const { code, stdout, stderr } = await workshop.run(['claim', 'claim.txt', ...IN]);
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toContain('program/ab-ba sc (acceptance): reachable');
-    const token = /npx mmulab replay (mn1_\S+)/.exec(stdout)?.[1] ?? '';
+    const token = /npx mmulab replay (mn2_\S+)/.exec(stdout)?.[1] ?? '';
     const replayed = await workshop.run(['replay', token]);
     expect(replayed.stdout).toContain('deadlock');
   });

@@ -90,7 +90,7 @@ describe('a vacuous result', () => {
     const { code, stdout } = await shop.run(['check', './vain.ts']);
     expect(stdout).toMatch(/^vacuous: no violation in 2 executions, but none .* reached 'moon'/m);
     expect(stdout).toMatch(/^reached: 'sea'\nnever reached: 'moon'$/m);
-    const token = /^an execution to look at: npx mmulab replay (mn1_\S+)$/m.exec(stdout)?.[1];
+    const token = /^an execution to look at: npx mmulab replay (mn2_\S+)$/m.exec(stdout)?.[1];
     const replayed = await shop.run(['replay', token ?? '']);
     expect(replayed.stdout).toContain('mutex_lock(&thing.lock)');
     expect(replayed.stdout).toContain('no violation');
@@ -104,7 +104,7 @@ describe('a picture in a pipe', () => {
   it('has source lines when it is replayed as when it is found', async () => {
     shop.write({ 'race.ts': scenarioFile(`\n    thing.value += 1;`) });
     const found = await shop.run(['check', './race.ts']);
-    const token = /replay (mn1_\S+)/.exec(found.stdout)?.[1] ?? '';
+    const token = /replay (mn2_\S+)/.exec(found.stdout)?.[1] ?? '';
     const { stdout } = await shop.run(['replay', token]);
     const sourceColumn = /^ +\d* +\S.* {2,}race\.ts:\d+$/m;
     expect(found.stdout).toMatch(sourceColumn);

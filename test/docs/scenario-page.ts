@@ -21,8 +21,7 @@ import { titleOf } from '../../src/report/titles.ts';
 import { wrap } from '../../src/report/wrap.ts';
 import { record } from '../../src/trace/record.ts';
 import type { RecordedFinding, Recording } from '../../src/trace/recording.ts';
-import { encodeToken } from '../../src/trace/token.ts';
-import { VERSION } from '../../src/cli/version.ts';
+import { writeToken } from '../../src/cli/token-name.ts';
 
 const root = new URL('../../', import.meta.url);
 export const PAGES = new URL('docs/scenarios/', root);
@@ -80,7 +79,7 @@ export function definitionOf(name: string): Definition {
 // ---- one variant ---------------------------------------------------------------------------------
 
 function tokenOf(scenario: AnyScenario, variant: string, schedule: Schedule): string {
-  return encodeToken({ version: VERSION, scenario: scenario.name, variant, schedule });
+  return writeToken(programOf(scenario, variant), schedule, { scenario: scenario.name, variant });
 }
 
 function picture(recording: Recording, finding: RecordedFinding | null): string[] {
