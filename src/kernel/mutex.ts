@@ -44,6 +44,7 @@ export class Mutex extends OwnedLock {
       unlock: null,
       isLocked: null,
       nested: null,
+      killableNested: null,
     });
   }
 }
@@ -57,6 +58,7 @@ interface MutexOperations {
   isLocked: IsOwnedLocked | null;
   /** By subclass. */
   nested: MutexLock[] | null;
+  killableNested: MutexLockSignal[] | null;
 }
 
 /** A field of type struct mutex. */
@@ -82,6 +84,12 @@ class MutexLock extends LockOwned<void> {
 class MutexLockSignal extends LockOwned<number> {
   override readonly footprintVaries = true;
   override readonly maySleep = true;
+  private readonly manner: Manner;
+
+  constructor(lock: Mutex, label: string, manner: Manner = PLAINLY) {
+    super(lock, label);
+    this.manner = manner;
+  }
 
   override isEnabled(task: Task): boolean {
     return this.lock.owner === null || task.hasSignal;
@@ -94,7 +102,7 @@ class MutexLockSignal extends LockOwned<number> {
 
   perform(task: Task): number {
     if (this.lock.owner !== null) return -EINTR;
-    takeLock(this.lock, task, !task.hasSignal, PLAINLY);
+    takeLock(this.lock, task, !task.hasSignal, this.manner);
     return 0;
   }
 
@@ -130,6 +138,16 @@ export function mutexLockKillable(lock: Mutex): Yieldable<number> {
   const { operations } = lock;
   operations.killable ??= new MutexLockSignal(lock, 'mutex_lock_killable');
   return untilSignal(killableWait, operations.killable);
+}
+
+/** `mutex_lock_killable_nested(lock, subclass)`: both of {@link mutexLockKillable} and {@link mutexLockNested}. */
+export function mutexLockKillableNested(lock: Mutex, subclass: number): Yieldable<number> {
+  const nested = (lock.operations.killableNested ??= []);
+  nested[subclass] ??= new MutexLockSignal(lock, 'mutex_lock_killable_nested', {
+    ...PLAINLY,
+    subclass,
+  });
+  return untilSignal(killableWait, nested[subclass]);
 }
 
 /** `mutex_lock_interruptible(lock)`: 0, or -EINTR if it had to wait and a signal came. May sleep. */
