@@ -62,7 +62,7 @@ async function scenariosOf({
   scenario,
   file,
 }: ClaimRequest): Promise<readonly AnyScenario[] | null> {
-  if (file === null) return scenario === null ? null : [findNamedScenario(scenario)];
+  if (file === null) return scenario === null ? null : [await findNamedScenario(scenario)];
   const all = await loadScenarios(file);
   if (scenario === null) return all;
   const found = all.filter(({ name }) => name === scenario);

@@ -1,17 +1,21 @@
 /** Finds what a name on the command line means, or says which name is nearest. */
-import { findScenario, SCENARIOS } from '../catalogue/index.ts';
+import { findProgram } from '../catalogue/program/index.ts';
 import { UsageError } from '../base/usage-error.ts';
 import type { AnyScenario } from '../check/scenario.ts';
 import { suggestion } from './nearest.ts';
 
 /**
- * A scenario of the catalogue.
+ * A scenario of the catalogue. Most of it is loaded only if the name is not that of an acceptance program:
+ * that takes longer than many searches.
  *
  * @throws UsageError MN101
  */
-export function findNamedScenario(name: string): AnyScenario {
+export async function findNamedScenario(name: string): Promise<AnyScenario> {
+  const program = findProgram(name);
+  if (program !== null) return program;
+  const { findScenario, SCENARIOS } = await import('../catalogue/index.ts');
   const found = findScenario(name);
-  if (found !== null && found !== undefined) return found;
+  if (found !== null) return found;
   const names = SCENARIOS.map((scenario) => scenario.name);
   throw new UsageError(
     'MN101',

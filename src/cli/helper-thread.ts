@@ -10,7 +10,6 @@ import { Helper, type FromHelper } from '../check/team.ts';
 import { assert } from '../base/assert.ts';
 import { Counters } from './counters.ts';
 import { findNamedScenario } from './find-scenario.ts';
-import { loadScenarios } from './load-file.ts';
 import { Lookout } from './lookout.ts';
 import type { Target } from './protocol.ts';
 import {
@@ -38,6 +37,7 @@ function post(message: FromThread): void {
 
 async function scenarioOf(target: Target, name: string): Promise<AnyScenario> {
   if (target.kind !== 'file') return findNamedScenario(name);
+  const { loadScenarios } = await import('./load-file.ts');
   const found = (await loadScenarios(target.path)).find((one) => one.name === name);
   assert(found !== undefined, `${target.path} has ${name}, which the leader found in it`);
   return found;

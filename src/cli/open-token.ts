@@ -4,7 +4,6 @@ import type { Schedule } from '../check/program.ts';
 import type { AnyScenario } from '../check/scenario.ts';
 import { decodeToken } from '../trace/token.ts';
 import { findNamedScenario, findVariant } from './find-scenario.ts';
-import { loadScenarios } from './load-file.ts';
 import { suggestion } from './nearest.ts';
 import { displayPath } from './place.ts';
 import { IN_FILE } from './token-name.ts';
@@ -29,7 +28,7 @@ export async function openToken(token: string, file: string | null): Promise<Ope
   const content = decodeToken(token);
   const [, tokenFile = null, name = content.scenario] = IN_FILE.exec(content.scenario) ?? [];
   const path = file ?? tokenFile;
-  const scenario = path === null ? named(name) : await inFile(path, name);
+  const scenario = path === null ? await named(name) : await inFile(path, name);
   if (!Object.hasOwn(scenario.variants, content.variant)) {
     throw new UsageError(
       'MN302',
@@ -42,9 +41,9 @@ export async function openToken(token: string, file: string | null): Promise<Ope
   return { scenario, variant, schedule: content.schedule, version: content.version, file: shown };
 }
 
-function named(name: string): AnyScenario {
+async function named(name: string): Promise<AnyScenario> {
   try {
-    return findNamedScenario(name);
+    return await findNamedScenario(name);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     throw new UsageError('MN302', `the token is for another scenario: ${error.message}`);
@@ -52,6 +51,7 @@ function named(name: string): AnyScenario {
 }
 
 async function inFile(path: string, name: string): Promise<AnyScenario> {
+  const { loadScenarios } = await import('./load-file.ts');
   const scenarios = await loadScenarios(path);
   const found = scenarios.find((scenario) => scenario.name === name);
   if (found !== undefined) return found;
