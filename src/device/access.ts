@@ -50,7 +50,9 @@ class DeviceAccess extends Operation<number | typeof FILLED> {
     const page = pageOf(task);
     const { hasTlb } = translations;
     const hit = (hasTlb ? translations.tlb : translations.table).get(page);
-    if (!hasTlb || hit === undefined) out.push(access(translations.tableVariable(page), READ));
+    if (!hasTlb || hit === undefined) {
+      out.push(access(translations.tableVariable(page), this.willMark(page) ? WRITE : READ));
+    }
     if (hasTlb)
       out.push(access(translations.tlbVariable(page), this.willFill(page) ? WRITE : READ));
     if (hit === undefined || (this.isWrite && !hit.isWritable)) return;
@@ -67,10 +69,17 @@ class DeviceAccess extends Operation<number | typeof FILLED> {
     return !tlb.has(page) && table.has(page);
   }
 
+  /** Whether the accessed bit is set as the entry is loaded. */
+  private willMark(page: number): boolean {
+    const { hasAccessedBit, accessed } = this.translations;
+    return hasAccessedBit && this.willFill(page) && !accessed.has(page);
+  }
+
   perform(task: Task): number | typeof FILLED {
     const { translations } = this;
     const page = pageOf(task);
     if (translations.hasTlb && this.willFill(page)) {
+      if (translations.hasAccessedBit) translations.accessed.add(page);
       translations.tlb.set(page, translations.table.get(page) as KeptEntry);
       return FILLED;
     }

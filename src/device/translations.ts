@@ -10,7 +10,8 @@
  * It knows frames by number only. Which page was in the frame when the entry was made is kept beside it, for
  * detectors: no access is decided by it.
  * Modelled: entries and TLB entries are places of their own, a TLB entry stays until it is flushed, a device
- * without a TLB looks into its table at every access. Simplified: an access is one step with the use of its
+ * without a TLB looks into its table at every access; where the hardware has an accessed bit, loading an entry
+ * into the TLB sets it, and accesses through the TLB do not look. Simplified: an access is one step with the use of its
  * translation, so that a flush comes before it or after it: hardware answers a flush when the accesses that it
  * concerns are over. Left out: tables of several levels, sizes other than 4096 bytes.
  *
@@ -52,9 +53,18 @@ interface PageRange {
   readonly end: number;
 }
 
+interface Features {
+  readonly hasTlb: boolean;
+  readonly hasAccessedBit: boolean;
+}
+
 /** The translations of one address space of a device. A field of a struct declares one: {@link deviceTranslations}. */
 export class DeviceTranslations extends KernelObject {
   readonly hasTlb: boolean;
+  /** Whether loading an entry into the TLB marks it as used. */
+  readonly hasAccessedBit: boolean;
+  /** Entries that are marked so; raw. */
+  readonly accessed = new Set<number>();
   /** By page number; raw, for detectors and who is in the middle of an operation. */
   readonly table = new Map<number, KeptEntry>();
   /** Raw, too. */
@@ -65,16 +75,19 @@ export class DeviceTranslations extends KernelObject {
   readonly get: GetEntry;
   readonly flush: FlushTlb;
   readonly fill: DropIn;
+  readonly age: AgeEntry;
   /** The accesses, by name; see access.ts. */
   readonly accesses: Record<string, Operation<unknown>> = {};
 
-  constructor(at: Placement, hasTlb: boolean) {
+  constructor(at: Placement, { hasTlb, hasAccessedBit }: Features) {
     super(at);
     this.hasTlb = hasTlb;
+    this.hasAccessedBit = hasAccessedBit;
     this.set = new SetEntry(this);
     this.get = new GetEntry(this);
     this.flush = new FlushTlb(this);
     this.fill = new DropIn(this);
+    this.age = new AgeEntry(this);
   }
 
   tableVariable(page: number): number {
@@ -102,11 +115,10 @@ export class DeviceTranslations extends KernelObject {
 }
 
 /** A field that holds the translations of a device. */
-export function deviceTranslations(
-  options: { readonly hasTlb?: boolean } = {},
-): FieldSpec<DeviceTranslations> {
-  const { hasTlb = false } = options;
-  return new FieldSpec(2 * SLOTS, (at: Placement) => new DeviceTranslations(at, hasTlb));
+export function deviceTranslations(options: Partial<Features> = {}): FieldSpec<DeviceTranslations> {
+  const { hasTlb = false, hasAccessedBit = false } = options;
+  const features: Features = { hasTlb, hasAccessedBit };
+  return new FieldSpec(2 * SLOTS, (at: Placement) => new DeviceTranslations(at, features));
 }
 
 abstract class TranslationOperation<R> extends Operation<R> {
@@ -138,8 +150,11 @@ class SetEntry extends TranslationOperation<DeviceEntry | null> {
   }
 
   perform(task: Task): DeviceEntry | null {
-    const { table } = this.owner;
+    const { table, accessed, hasAccessedBit } = this.owner;
     const { page, entry } = task.argument as EntryChange;
+    // Whoever makes an entry has somebody waiting who will use it.
+    if (hasAccessedBit && entry !== null) accessed.add(page);
+    else accessed.delete(page);
     const before = table.get(page) ?? null;
     const now = kept(entry);
     if (now === null) table.delete(page);
@@ -164,6 +179,31 @@ class GetEntry extends TranslationOperation<DeviceEntry | null> {
 
   describe(task: Task): string {
     return `${this.owner.path}: reads the entry of ${addressText(task.argument as number)}`;
+  }
+}
+
+interface Ageing {
+  readonly page: number;
+  readonly clears: boolean;
+}
+
+/** Whether an entry is marked as used; takes the mark away if it is to. */
+class AgeEntry extends TranslationOperation<boolean> {
+  footprint(out: Access[], task: Task): void {
+    const { page, clears } = task.argument as Ageing;
+    out.push(access(this.owner.tableVariable(page), clears ? WRITE : READ));
+  }
+
+  perform(task: Task): boolean {
+    const { page, clears } = task.argument as Ageing;
+    const { accessed } = this.owner;
+    return clears ? accessed.delete(page) : accessed.has(page);
+  }
+
+  describe(task: Task): string {
+    const { page, clears } = task.argument as Ageing;
+    const verb = clears ? 'tests and clears' : 'tests';
+    return `${this.owner.path}: ${verb} the accessed bit of ${addressText(page)}`;
   }
 }
 
@@ -216,6 +256,18 @@ export function deviceEntry(
   page: number,
 ): Operation<DeviceEntry | null> {
   return made(translations.get, page);
+}
+
+/**
+ * Whether an entry of the table was used since its mark was last taken away, which `clears` does now. What the TLB has
+ * is used without a mark until it is flushed. Never sleeps.
+ */
+export function deviceEntryYoung(
+  translations: DeviceTranslations,
+  page: number,
+  clears: boolean,
+): Operation<boolean> {
+  return made(translations.age, { page, clears });
 }
 
 /** Makes the TLB forget pages [first, end), and waits for the accesses that used them. Never sleeps. */

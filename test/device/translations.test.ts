@@ -17,6 +17,7 @@ import {
 } from '../../src/device/access.ts';
 import { declareCoherence, withdrawCoherence, type Coherence } from '../../src/device/coherence.ts';
 import {
+  deviceEntryYoung,
   deviceTranslations,
   dropIn,
   flushDeviceTlb,
@@ -40,6 +41,7 @@ const AT = 7;
 const Gadget = struct('gadget', {
   plain: deviceTranslations(),
   cached: deviceTranslations({ hasTlb: true }),
+  aged: deviceTranslations({ hasTlb: true, hasAccessedBit: true }),
 });
 type Gadget = InstanceOf<typeof Gadget>;
 
@@ -276,4 +278,25 @@ test('a translation that invalidate_range was to drop must not be used after it'
   expect(besideProtection(() => false).found).toEqual(['invariant I8b']);
   // As where the size of a range is computed too small.
   expect(besideProtection((start, end) => end - start > PAGE).found).toEqual(['invariant I8b']);
+});
+
+test('the accessed bit is set when an entry is loaded, and not by uses of what is loaded', () => {
+  const found: boolean[] = [];
+  const { machine, gadget, pfn } = booted();
+  const { aged } = gadget;
+  const isYoung = (clears: boolean) =>
+    machine.runNow<boolean>(deviceEntryYoung(aged, AT, clears) as never);
+  machine.runNow(setDeviceEntry(aged, AT, { pfn, isWritable: true }));
+  // Whoever makes an entry has a use for it.
+  found.push(isYoung(false), isYoung(true), isYoung(true));
+  machine.runNow(deviceLoad(aged, AT * PAGE));
+  found.push(isYoung(true));
+  machine.runNow(deviceLoad(aged, AT * PAGE));
+  found.push(isYoung(true));
+  machine.runNow(flushDeviceTlb(aged, AT, AT + 1));
+  machine.runNow(deviceLoad(aged, AT * PAGE));
+  found.push(isYoung(false));
+  machine.runNow(setDeviceEntry(aged, AT, null));
+  found.push(isYoung(false));
+  expect(found).toEqual([true, true, false, true, false, true, false]);
 });
