@@ -108,6 +108,7 @@ export class PageTable extends KernelObject {
   private readOperation: ReadPte | null = null;
   private setOperation: SetPte | null = null;
   private clearOperation: GetAndClear | null = null;
+  private youngOperation: TestAndClearYoung | null = null;
 
   constructor(memory: Memory, level: number, base: number) {
     super({
@@ -145,6 +146,9 @@ export class PageTable extends KernelObject {
   }
   get getAndClear(): GetAndClear {
     return (this.clearOperation ??= new GetAndClear(this));
+  }
+  get testAndClearYoung(): TestAndClearYoung {
+    return (this.youngOperation ??= new TestAndClearYoung(this));
   }
 }
 
@@ -226,6 +230,25 @@ class GetAndClear extends PteOperation<Pte> {
   }
 }
 
+/** One step: the entry maps its page all the while. */
+class TestAndClearYoung extends PteOperation<boolean> {
+  footprint(out: Access[], task: Task): void {
+    this.touches(out, task.argument as number, WRITE);
+  }
+
+  perform(task: Task): boolean {
+    const index = task.argument as number;
+    const before = this.table.ptes[index] as number;
+    if ((before & PTE_ACCESSED) === 0) return false;
+    this.table.ptes[index] = pteModify(before, 0, PTE_ACCESSED);
+    return true;
+  }
+
+  describe(task: Task): string {
+    return `ptep_test_and_clear_young(${this.show(task.argument as number)})`;
+  }
+}
+
 /** An entry as pictures show it. */
 export function pteText(pte: Pte): string {
   if (pte === 0) return 'none';
@@ -249,6 +272,11 @@ export function setPteAt(table: PageTable, index: number, pte: Pte): Operation<v
 /** `ptep_get_and_clear(ptep)`: what a CPU marks dirty meanwhile is not lost. Under the table's lock. */
 export function ptepGetAndClear(table: PageTable, index: number): Operation<Pte> {
   return made(table.getAndClear, index);
+}
+
+/** `ptep_test_and_clear_young(ptep)`: whether a CPU has used the entry since the last time. Under the table's lock. */
+export function ptepTestAndClearYoung(table: PageTable, index: number): Operation<boolean> {
+  return made(table.testAndClearYoung, index);
 }
 
 /** The root of an address space's page tables: a field of `mm_struct`. */

@@ -9,11 +9,11 @@
 import { fn } from '../kernel/call.ts';
 import { spinUnlock } from '../kernel/spinlock.ts';
 import type { Page } from '../mm-types/page.ts';
-import { PTE_ACCESSED, pteModify, ptepGetAndClear, setPteAt } from '../mm-types/page-table.ts';
+import { ptepTestAndClearYoung } from '../mm-types/page-table.ts';
 import type { VmArea } from '../mm-types/vma.ts';
 import { mmuNotifierClearFlushYoung, mmuNotifierClearYoung } from '../mmu-notifier/young.ts';
 import { pteIndex } from './page-table-walk.ts';
-import { mapsPage, pageVmaMapped, rmapWalk, type MappedAt } from './rmap.ts';
+import { mapsPage, pageVmaMapped, rmapWalk } from './rmap.ts';
 import { flushTlbRange } from './tlb.ts';
 
 /** What a walk has found so far. */
@@ -23,18 +23,6 @@ interface Ages {
   referenced: number;
 }
 
-/** `ptep_test_and_clear_young`: whether the entry was used by a CPU. */
-const testAndClearYoung = fn(
-  function* testAndClearYoung({ table, address }: MappedAt) {
-    const index = pteIndex(address);
-    if (((table.ptes[index] as number) & PTE_ACCESSED) === 0) return false;
-    const before = yield* ptepGetAndClear(table, index);
-    yield* setPteAt(table, index, pteModify(before, 0, PTE_ACCESSED));
-    return true;
-  },
-  { name: 'ptep_test_and_clear_young' },
-);
-
 const ageOne = fn(
   function* ageOne(page: Page, vma: VmArea, argument: unknown) {
     const ages = argument as Ages;
@@ -42,7 +30,7 @@ const ageOne = fn(
     if (at === null) return true;
     const { mm, address, table } = at;
     const end = address + 4096;
-    let isYoung = yield* testAndClearYoung(at);
+    let isYoung = yield* ptepTestAndClearYoung(table, pteIndex(address));
     if (ages.flushes) {
       if (isYoung) yield* flushTlbRange(mm, address, end);
       if (yield* mmuNotifierClearFlushYoung(mm, address, end)) isYoung = true;

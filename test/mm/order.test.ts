@@ -206,7 +206,7 @@ const ROWS: Readonly<Record<string, Row>> = {
   },
   'page aging': {
     act: age,
-    order: 'page anon_vma:R ptl clear set flush young /ptl /anon_vma /page',
+    order: 'page anon_vma:R ptl flush young /ptl /anon_vma /page',
   },
   'clearing soft-dirty marks': {
     *act({ mm }) {
