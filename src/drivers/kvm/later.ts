@@ -1,0 +1,226 @@
+/**
+ * kvm_main.c from v5.15 on, and what it would be without the part that holds slots back.
+ *
+ * A range that hits no slot takes no mmu_lock and is not counted; a fault waits only for ranges that its address is in.
+ * Now it matters that start and end see the same slots:
+ *
+ *     CPU0                                  CPU1
+ *     start: no slot at the range,
+ *       nothing is counted
+ *                                           a slot is added there
+ *     end: a slot; count-- gives -1         [or the reverse: the slot goes, and the count stays]
+ *
+ * So whoever changes slots waits until no range is between its start and its end (52ac8b358b0c), which start and end
+ * count in another counter, under a lock of its own.
+ */
+import { peek } from '../../kernel/await.ts';
+import { dataRaceWrite, rcuAssignPointer } from '../../kernel/field.ts';
+import type { Operation } from '../../kernel/operation.ts';
+import { lockdepAssertHeld } from '../../kernel/lockdep.ts';
+import type { KernelCallable } from '../../kernel/call.ts';
+import { spinLock, spinUnlock } from '../../kernel/spinlock.ts';
+import { srcuReadLock, srcuReadUnlock } from '../../kernel/srcu.ts';
+import { schedule } from '../../kernel/sleep.ts';
+import { finishWait, prepareToWait, wakeUp } from '../../kernel/wait.ts';
+import { mmuNotifierRegister, mmuNotifierUnregister } from '../../mmu-notifier/register.ts';
+import type {
+  MmuNotifier,
+  MmuNotifierOps,
+  MmuNotifierRange,
+} from '../../mmu-notifier/mmu-notifier.ts';
+import { kvmModule, type Kvm, type KvmMemslots, type KvmVersion } from './kvm.ts';
+import {
+  commonOps,
+  gfnRanges,
+  kvmCheckNotifierCount,
+  kvmDecNotifierCount,
+  kvmIncNotifierCount,
+  mmuNotifierToKvm,
+} from './notifier.ts';
+import { gfnToPfnCacheInvalidateStart, hvaToPfnRetry, hvaToPfnRetryRacing } from './pfncache.ts';
+import { kvmFlushRemoteTlbs, kvmUnmapGfnRange } from './spte.ts';
+
+const { fn } = kvmModule;
+
+/** Where ranges are that are being invalidated: one that contains them all. mmu_lock is held. */
+function widen(kvm: Kvm, start: number, end: number): void {
+  if (peek(kvm, 'mmuNotifierCount') === 1) {
+    kvm.mmuNotifierRangeStart = start;
+    kvm.mmuNotifierRangeEnd = end;
+    return;
+  }
+  // It shrinks only when all have ended.
+  kvm.mmuNotifierRangeStart = Math.min(kvm.mmuNotifierRangeStart, start);
+  kvm.mmuNotifierRangeEnd = Math.max(kvm.mmuNotifierRangeEnd, end);
+}
+
+const unmapRanges = fn(
+  function* unmapRanges(kvm: Kvm, start: number, end: number) {
+    const index = yield* srcuReadLock(kvm.srcu);
+    const ranges = yield* gfnRanges(kvm, start, end);
+    if (ranges.length > 0) {
+      yield* spinLock(kvm.mmuLock);
+      yield* kvmIncNotifierCount(kvm);
+      widen(kvm, start, end);
+      for (const range of ranges) {
+        if (yield* kvmUnmapGfnRange(kvm, range)) yield* kvmFlushRemoteTlbs(kvm, range);
+      }
+      yield* spinUnlock(kvm.mmuLock);
+    }
+    yield* srcuReadUnlock(kvm.srcu, index);
+  },
+  { name: '__kvm_handle_hva_range' },
+);
+
+const endRanges = fn(
+  function* endRanges(kvm: Kvm, start: number, end: number) {
+    const index = yield* srcuReadLock(kvm.srcu);
+    if ((yield* gfnRanges(kvm, start, end)).length > 0) {
+      yield* spinLock(kvm.mmuLock);
+      yield* kvmDecNotifierCount(kvm);
+      yield* spinUnlock(kvm.mmuLock);
+    }
+    yield* srcuReadUnlock(kvm.srcu, index);
+  },
+  { name: '__kvm_handle_hva_range' },
+);
+
+/** mn_invalidate_lock is held; a refresh of the cache looks at it without. */
+function addActive(kvm: Kvm, by: number): Operation<void> {
+  const count = peek(kvm, 'mnActiveInvalidateCount') + by;
+  return dataRaceWrite(kvm, 'mnActiveInvalidateCount', count);
+}
+
+/** A start: slots are not changed until its end. */
+const holdMemslots = fn(
+  function* holdMemslots(kvm: Kvm) {
+    yield* spinLock(kvm.mnInvalidateLock);
+    yield* addActive(kvm, 1);
+    yield* spinUnlock(kvm.mnInvalidateLock);
+  },
+  { name: 'kvm_mmu_notifier_invalidate_range_start' },
+);
+
+const letMemslotsGo = fn(
+  function* letMemslotsGo(kvm: Kvm) {
+    yield* spinLock(kvm.mnInvalidateLock);
+    yield* addActive(kvm, -1);
+    const isLast = peek(kvm, 'mnActiveInvalidateCount') === 0;
+    yield* spinUnlock(kvm.mnInvalidateLock);
+    // There is one at most who waits: it holds slots_lock.
+    if (isLast) yield* wakeUp(kvm.mnMemslotsUpdateRcuwait);
+  },
+  { name: 'kvm_mmu_notifier_invalidate_range_end' },
+);
+
+/** Waits until no range is between start and end, and publishes before another one starts. */
+const publishMemslotsAtRest = fn(
+  function* publishMemslotsAtRest(kvm: Kvm, slots: KvmMemslots) {
+    yield* spinLock(kvm.mnInvalidateLock);
+    while (peek(kvm, 'mnActiveInvalidateCount') > 0) {
+      yield* prepareToWait(kvm.mnMemslotsUpdateRcuwait, 'uninterruptible');
+      yield* spinUnlock(kvm.mnInvalidateLock);
+      yield* schedule();
+      yield* finishWait(kvm.mnMemslotsUpdateRcuwait);
+      yield* spinLock(kvm.mnInvalidateLock);
+    }
+    yield* rcuAssignPointer(kvm, 'memslots', slots);
+    yield* spinUnlock(kvm.mnInvalidateLock);
+  },
+  { name: 'install_new_memslots' },
+);
+
+const publishMemslotsAnyTime = fn(
+  function* publishMemslotsAnyTime(kvm: Kvm, slots: KvmMemslots) {
+    yield* rcuAssignPointer(kvm, 'memslots', slots);
+  },
+  { name: 'install_new_memslots' },
+);
+
+/** What differs between the versions here. */
+interface Differences {
+  readonly holdsMemslots: boolean;
+  readonly hvaToPfnRetry: KvmVersion['hvaToPfnRetry'];
+}
+
+function opsWith(holdsMemslots: boolean): MmuNotifierOps {
+  const kvmMmuNotifierInvalidateRangeStart = fn(function* kvmMmuNotifierInvalidateRangeStart(
+    mn: MmuNotifier,
+    { start, end }: MmuNotifierRange,
+  ) {
+    const kvm = mmuNotifierToKvm(mn);
+    if (holdsMemslots) yield* holdMemslots(kvm);
+    // Ahead of the count: a refresh that finds its address held up is told so by the other counter.
+    yield* gfnToPfnCacheInvalidateStart(kvm, start, end);
+    yield* unmapRanges(kvm, start, end);
+    return 0;
+  });
+
+  const kvmMmuNotifierInvalidateRangeEnd = fn(function* kvmMmuNotifierInvalidateRangeEnd(
+    mn: MmuNotifier,
+    { start, end }: MmuNotifierRange,
+  ) {
+    const kvm = mmuNotifierToKvm(mn);
+    yield* endRanges(kvm, start, end);
+    if (holdsMemslots) yield* letMemslotsGo(kvm);
+    yield* kvmCheckNotifierCount(kvm);
+  });
+
+  return {
+    ...commonOps,
+    invalidateRangeStart: kvmMmuNotifierInvalidateRangeStart,
+    invalidateRangeEnd: kvmMmuNotifierInvalidateRangeEnd,
+  };
+}
+
+/** Whether the range that contains all that are being invalidated has the address. */
+function isHeldUp(kvm: Kvm, hva: number): boolean {
+  const { count, start, end } = {
+    count: peek(kvm, 'mmuNotifierCount'),
+    start: peek(kvm, 'mmuNotifierRangeStart'),
+    end: peek(kvm, 'mmuNotifierRangeEnd'),
+  };
+  return count > 0 && hva >= start && hva < end;
+}
+
+const mmuNotifierRetryHva = fn(function* mmuNotifierRetryHva(kvm: Kvm, seq: number, hva: number) {
+  lockdepAssertHeld(kvm.mmuLock);
+  return isHeldUp(kvm, hva) || peek(kvm, 'mmuNotifierSeq') !== seq;
+});
+
+function unregisterOf(): KernelCallable<[Kvm], void> {
+  return fn(
+    function* kvmExitMmuNotifier(kvm: Kvm) {
+      yield* mmuNotifierUnregister(kvm.mmuNotifier, kvm.mm!);
+    },
+    { name: 'kvm_destroy_vm' },
+  );
+}
+
+function version({ holdsMemslots, hvaToPfnRetry: refresh }: Differences): KvmVersion {
+  const kvmMmuNotifierOps = opsWith(holdsMemslots);
+  const kvmInitMmuNotifier = fn(function* kvmInitMmuNotifier(kvm: Kvm) {
+    kvm.mmuNotifier.ops = kvmMmuNotifierOps;
+    return yield* mmuNotifierRegister(kvm.mmuNotifier, kvm.mm!);
+  });
+  return {
+    register: kvmInitMmuNotifier,
+    unregister: unregisterOf(),
+    publishMemslots: holdsMemslots ? publishMemslotsAtRest : publishMemslotsAnyTime,
+    mmuNotifierRetry: mmuNotifierRetryHva,
+    isHeldUp,
+    hvaToPfnRetry: refresh,
+  };
+}
+
+/** Ranges that hit no slot are not counted, and nothing holds slots back: what 52ac8b358b0c came before to prevent. */
+export const kvmVersionUnblocked = version({
+  holdsMemslots: false,
+  hvaToPfnRetry: null,
+});
+
+/** v5.17: slots are held back, and the cache is refreshed as it first was. */
+export const kvmVersionV517 = version({ holdsMemslots: true, hvaToPfnRetry: hvaToPfnRetryRacing });
+
+/** v6.1: with 58cd407ca4c6. */
+export const kvmVersionV61 = version({ holdsMemslots: true, hvaToPfnRetry });
