@@ -13,8 +13,10 @@
  *               explicit: [address, address + length) in umem_tree
  *               implicit: the whole address space; not in the tree itself, but its children are, made by faults
  *
+ * From v5.5 on there is no ib_ucontext_per_mm: each ib_umem_odp but the implicit one has an interval notifier.
+ *
  * Lock order: mmap_sem, then umem_rwsem, then umem_mutex. umem_rwsem is held for read from invalidate_range_start to
- * invalidate_range_end, by the task that invalidates.
+ * invalidate_range_end, by the task that invalidates. From v5.5 on: mmap_sem, then umem_mutex.
  *
  * Simplified: one protection domain for each context; a region has at most {@link ODP_PAGES_MAX} pages; a DMA address
  * is a frame number (no IOMMU); struct pid is the task_struct of the group leader.
@@ -43,6 +45,7 @@ import { xarray } from '../../kernel/xarray.ts';
 import type { MmStruct } from '../../mm-types/mm-struct.ts';
 import type { Page } from '../../mm-types/page.ts';
 import type { TaskStruct } from '../../mm-types/task-struct.ts';
+import { MmuIntervalNotifier, type MmuIntervalNotifierOps } from '../../mmu-notifier/interval.ts';
 import { MmuNotifier } from '../../mmu-notifier/mmu-notifier.ts';
 
 export const ibUverbs = moduleText('ib_uverbs');
@@ -83,8 +86,10 @@ export const IB_UVERBS_ADVISE_MR_FLAG_FLUSH = 1;
 
 /** What a driver does for the core. All but `invalidateRange` are called by threads of the program. */
 export interface IbDeviceOps {
-  /** Takes translations of [start, end) of a region away. From a notifier: locks and contexts as there. */
-  readonly invalidateRange: KernelCallable<[UmemOdp, number, number], void>;
+  /** Up to v5.4: takes translations of [start, end) of a region away. From a notifier: locks and contexts as there. */
+  readonly invalidateRange?: KernelCallable<[UmemOdp, number, number], void>;
+  /** From v5.5 on: what each region's interval notifier calls. */
+  readonly mnOps?: MmuIntervalNotifierOps;
   readonly regUserMr: KernelCallable<[IbUcontext, RegMrArgs], IbMr | ErrPtr>;
   readonly deregMr: KernelCallable<[IbMr], void>;
   readonly adviseMr: KernelCallable<[IbUcontext, AdviseMrArgs], number>;
@@ -145,7 +150,10 @@ export type IbUmem = InstanceOf<typeof IbUmem>;
 
 export const UmemOdp = struct('ib_umem_odp', {
   umem: embed(IbUmem),
+  /** Up to v5.4. */
   perMm: ptr<PerMm>(),
+  /** From v5.5 on, unless it is implicit. */
+  notifier: embed(MmuIntervalNotifier),
   /** By page from its start on; NULL for an implicit region. Under umem_mutex. */
   pageList: ptr<PageList>(),
   dmaList: ptr<DmaList>(),
@@ -206,10 +214,11 @@ export interface UmemRequest {
 
 /** How a version makes and ends regions that are paged on demand. */
 export interface UmemVersion {
-  /** `ib_umem_odp_get`: an explicit region of current, or an ERR_PTR. May sleep. */
-  readonly get: KernelCallable<[IbUcontext, UmemRequest], UmemOdp | ErrPtr>;
-  /** `ib_umem_odp_alloc_implicit`: one for the whole address space. May sleep. */
-  readonly allocImplicit: KernelCallable<[IbUcontext, boolean], UmemOdp | ErrPtr>;
+  /**
+   * `ib_umem_odp_get`: an explicit region of current, or for NULL (`ib_umem_odp_alloc_implicit`) one for all its memory;
+   * or an ERR_PTR. May sleep.
+   */
+  readonly make: KernelCallable<[IbUcontext, UmemRequest | null], UmemOdp | ErrPtr>;
   /** `ib_umem_odp_alloc_child`: a piece of an implicit region. Its umem_mutex is held. May sleep. */
   readonly allocChild: KernelCallable<[UmemOdp, number, number], UmemOdp | ErrPtr>;
   /** `ib_umem_odp_release`: ends any of them. The adapter does not reach it any more. May sleep. */

@@ -1,6 +1,7 @@
 /** RDMA on-demand paging by version: what a scenario can load, and how a program and the remote side use it. */
 import type { ModuleType } from '../../kernel/module.ts';
 import type { UmemVersion } from './ib-priv.ts';
+import { pagingBySrcu } from './mlx5-dereg.ts';
 import { mlx5Module } from './mlx5-main.ts';
 import type { Mlx5Version } from './mlx5-priv.ts';
 import {
@@ -52,6 +53,7 @@ function version(umem: UmemVersion, synchronizes: boolean, mlx5: Mlx5Version): R
 }
 
 const OLD: Mlx5Version = {
+  paging: pagingBySrcu,
   locksDeath: false,
   locksParent: false,
   publishes: true,

@@ -4,21 +4,19 @@ import { modulePut, tryModuleGet, type ModuleType } from '../../kernel/module.ts
 import { cleanupSrcuStruct } from '../../kernel/srcu.ts';
 import { allocWorkqueue, destroyWorkqueue } from '../../kernel/workqueue.ts';
 import { ibUverbs, type IbDeviceOps } from './ib-priv.ts';
-import { mlx5IbDeregMr, mlx5IbRegUserMr } from './mlx5-mr.ts';
-import { mlx5IbEqPfProcess, mlx5IbInvalidateRange } from './mlx5-odp.ts';
+import { mlx5IbEqPfProcess } from './mlx5-events.ts';
+import { mlx5IbRegUserMr } from './mlx5-mr.ts';
 import { mlx5IbAdviseMr } from './mlx5-prefetch.ts';
-import { globals, mlx5Ib, type Mlx5Version } from './mlx5-priv.ts';
+import { globals, mlx5Ib, type CountedVersion, type Mlx5Version } from './mlx5-priv.ts';
 import { theNic } from './nic.ts';
 import { ibRegisterDevice, ibUnregisterDevice } from './uverbs.ts';
 
 const { fn } = mlx5Ib;
 
-const ops: IbDeviceOps = {
-  invalidateRange: mlx5IbInvalidateRange,
-  regUserMr: mlx5IbRegUserMr,
-  deregMr: mlx5IbDeregMr,
-  adviseMr: mlx5IbAdviseMr,
-};
+/** What programs and the core call, in a version. */
+function opsOf({ paging }: Mlx5Version): IbDeviceOps {
+  return { ...paging.ops, regUserMr: mlx5IbRegUserMr, adviseMr: mlx5IbAdviseMr };
+}
 
 /** What init has taken goes; what it has not is NULL. */
 const undo = fn(
@@ -35,12 +33,17 @@ const undo = fn(
 );
 
 /** The module of a version. Loaded after ib_uverbs, which it keeps. */
-export function mlx5Module(version: Mlx5Version): ModuleType {
+export function mlx5Module(
+  version: Mlx5Version,
+  counted: CountedVersion | null = null,
+): ModuleType {
+  const ops = opsOf(version);
   const init = fn(function* mlx5IbInit() {
     // It needs symbols of the other.
     if (!(yield* tryModuleGet(ibUverbs.text))) return -EINVAL;
     const data = globals();
     data.version = version;
+    data.counted = counted;
     data.nic = theNic();
     data.ibDev.ops = ops;
     data.pageFaultWq = yield* allocWorkqueue('mlx5_ib_page_fault');

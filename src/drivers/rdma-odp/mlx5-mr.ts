@@ -1,25 +1,18 @@
 /**
- * mlx5's memory regions (drivers/infiniband/hw/mlx5/mr.c): registration and its end.
+ * mlx5's memory regions (drivers/infiniband/hw/mlx5/mr.c): registration.
  *
  * An explicit or implicit region is in reach of the notifier as soon as its ib_umem_odp is made, which is before the
- * region itself exists (B-14). It ends in the other order: faults are shut out, the adapter's entries are taken away,
- * the ib_umem_odp goes, then the key and the region.
+ * region itself exists (B-14).
+ * Left out: that from v5.13 on what is mapped already is given to the adapter at once.
  */
 import { EINVAL, ENOMEM } from '../../base/errno.ts';
-import { warnOn } from '../../kernel/assertion.ts';
-import { atomicRead } from '../../kernel/atomic.ts';
 import { errPtr, isErr, type ErrPtr } from '../../kernel/err-ptr.ts';
 import { smpStoreRelease } from '../../kernel/field.ts';
 import type { Body } from '../../kernel/operation.ts';
-import { kfree } from '../../kernel/slab.ts';
-import { synchronizeSrcu } from '../../kernel/srcu.ts';
-import { flushWorkqueue } from '../../kernel/workqueue.ts';
 import { setDeviceEntry } from '../../device/translations.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { pageToPfn } from '../../mm-types/page.ts';
 import {
-  ibUmemEnd,
-  ibUmemStart,
   ODP_PAGES_MAX,
   umemVersion,
   type IbMr,
@@ -27,9 +20,8 @@ import {
   type IbUmem,
   type RegMrArgs,
 } from './ib-priv.ts';
-import { globals, mlx5Ib, publishPrivate, toIbUmemOdp, toMmr, type Mlx5IbMr } from './mlx5-priv.ts';
-import { implicitMrAlloc, mlx5IbFreeImplicitMr, mlx5IbInvalidateRange } from './mlx5-odp.ts';
-import { declare, destroyMkeyOf, hideKey, regCreate } from './mlx5-xlt.ts';
+import { mlx5Ib, publishPrivate, type Mlx5IbMr } from './mlx5-priv.ts';
+import { declare, implicitMrAlloc, regCreate } from './mlx5-xlt.ts';
 import {
   IB_ACCESS_LOCAL_WRITE,
   IB_ACCESS_ON_DEMAND,
@@ -51,8 +43,9 @@ const mlx5IbAllocImplicitMr = fn(function* mlx5IbAllocImplicitMr(
   context: IbUcontext,
   access: number,
 ): Body<IbMr | ErrPtr> {
-  const odp = yield* umemVersion().allocImplicit(context, isWritable(access));
+  const odp = yield* umemVersion().make(context, null);
   if (isErr(odp)) return odp;
+  odp.umem.isWritable = isWritable(access);
   const imr = yield* implicitMrAlloc(context.pd, odp, { access, hasKeys: true });
   if (isErr(imr)) {
     yield* umemVersion().release(odp);
@@ -68,7 +61,7 @@ const regOdpMr = fn(
   function* regOdpMr(context: IbUcontext, args: RegMrArgs): Body<IbMr | ErrPtr> {
     const { start: address, length, access } = args;
     const request = { address, length, isWritable: isWritable(access) };
-    const odp = yield* umemVersion().get(context, request);
+    const odp = yield* umemVersion().make(context, request);
     if (isErr(odp)) return odp;
     // The notifier may call from here on.
     const mr = yield* regCreate({ ...args, isOnDemand: true, hasKeys: false });
@@ -136,44 +129,4 @@ export const mlx5IbRegUserMr = fn(function* mlx5IbRegUserMr(
   const isFitting = length > 0 && length <= ODP_PAGES_MAX * PAGE_SIZE;
   if (!isAligned || !isFitting) return errPtr(-EINVAL);
   return yield* (isOnDemand ? regOdpMr : regPinnedMr)(context, args);
-});
-
-/** No new faults and prefetches find the region, and those that are running are over. */
-const shutOut = fn(
-  function* shutOut(mr: Mlx5IbMr) {
-    yield* smpStoreRelease(mr, 'live', false);
-    yield* hideKey(mr);
-    yield* synchronizeSrcu(globals().mrSrcu);
-  },
-  { name: 'dereg_mr' },
-);
-
-/** Ends paging of a region: when it has returned, the adapter has no entries, and no fault or notifier knows it. */
-const endOdp = fn(
-  function* endOdp(mr: Mlx5IbMr) {
-    const odp = toIbUmemOdp(mr.umem!);
-    // Prefetches that are queued.
-    if ((yield* atomicRead(mr.numPendingPrefetch)) > 0) {
-      yield* flushWorkqueue(globals().systemUnboundWq!);
-    }
-    const pending = yield* atomicRead(mr.numPendingPrefetch);
-    warnOn(pending !== 0, 'atomic_read(&mr->num_pending_prefetch)');
-    if (odp.isImplicitOdp) yield* mlx5IbFreeImplicitMr(mr);
-    else yield* mlx5IbInvalidateRange(odp, ibUmemStart(odp), ibUmemEnd(odp));
-    // Before the region, so that no notifier looks at it any more.
-    yield* umemVersion().release(odp);
-  },
-  { name: 'dereg_mr' },
-);
-
-/** Destroys a region that nobody else can destroy. May sleep. */
-export const mlx5IbDeregMr = fn(function* mlx5IbDeregMr(ibmr: IbMr) {
-  const mr = toMmr(ibmr);
-  const umem = mr.umem!;
-  const { isOdp } = umem;
-  yield* shutOut(mr);
-  if (isOdp) yield* endOdp(mr);
-  yield* destroyMkeyOf(mr);
-  if (!isOdp) yield* ibUmemRelease(umem);
-  yield* kfree(mr);
 });

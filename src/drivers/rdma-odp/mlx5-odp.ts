@@ -1,7 +1,7 @@
 /**
- * mlx5's paging on demand (drivers/infiniband/hw/mlx5/odp.c): page faults, invalidation, children of implicit regions.
+ * mlx5's paging on demand up to v5.4 (drivers/infiniband/hw/mlx5/odp.c): invalidation, page faults, children of implicit
+ * regions. Who uses a region is in a read section of mr_srcu.
  *
- *   event     mlx5_ib_eq_pf_process         queues a work for each fault
  *   work      mlx5_ib_eqe_pf_action           mr_srcu { pagefault_single_data_segment }, then an answer
  *               pagefault_mr
  *                 implicit_mr_get_data          the child for the address; made if need be, under the parent's umem_mutex
@@ -11,13 +11,12 @@
  *   notifier  mlx5_ib_invalidate_range      takes entries away; a child without pages dies
  *   work      mr_leaf_free_action           waits for mr_srcu, then frees the child
  *
- * Simplified: the memory pool of faults never runs dry; a timed out wait is no event of its own.
+ * Simplified: a timed out wait is no event of its own.
  */
-import { EAGAIN, EFAULT, EINVAL, ENOENT, ENOMEM, EPERM } from '../../base/errno.ts';
-import { answerFault, nextFault, type DeviceFault } from '../../device/fault-queue.ts';
-import { atomicDecAndTest, atomicInc, atomicRead } from '../../kernel/atomic.ts';
+import { EAGAIN, EFAULT, EINVAL, ENOENT, EPERM } from '../../base/errno.ts';
+import { atomicDec, atomicDecAndTest, atomicInc, atomicRead } from '../../kernel/atomic.ts';
 import { waitForCompletionTimeout } from '../../kernel/completion.ts';
-import { errPtr, isErr, ptrErr, type ErrPtr } from '../../kernel/err-ptr.ts';
+import { isErr, ptrErr, type ErrPtr } from '../../kernel/err-ptr.ts';
 import {
   dataRace,
   readOnce,
@@ -25,15 +24,14 @@ import {
   smpStoreRelease,
   writeOnce,
 } from '../../kernel/field.ts';
-import { GFP_ATOMIC, GFP_NOFAIL } from '../../kernel/gfp.ts';
 import { mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
 import type { Body } from '../../kernel/operation.ts';
 import { downRead, upRead } from '../../kernel/rwsem.ts';
-import { kfree, kzalloc } from '../../kernel/slab.ts';
+import { kfree } from '../../kernel/slab.ts';
 import { srcuReadLock, srcuReadUnlock, synchronizeSrcu } from '../../kernel/srcu.ts';
 import { containerOf } from '../../kernel/struct.ts';
 import { waitEvent, wakeUp } from '../../kernel/wait.ts';
-import { initWork, queueWork, scheduleWork, type WorkStruct } from '../../kernel/workqueue.ts';
+import { initWork, scheduleWork, type WorkStruct } from '../../kernel/workqueue.ts';
 import { xaLoad } from '../../kernel/xarray.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import {
@@ -48,23 +46,25 @@ import {
 import {
   globals,
   mlx5Ib,
-  Mlx5IbPfault,
+  MLX5_PF_FLAGS_DOWNGRADE,
+  MLX5_PF_FLAGS_PREFETCH,
   privateOf,
   publishPrivate,
   toIbUmemOdp,
+  type FaultRange,
   type Mlx5IbMr,
 } from './mlx5-priv.ts';
 import {
   declare,
   destroyMkeyOf,
   hideKey,
+  implicitMrAlloc,
   odpLookup,
-  regCreate,
   updateKlm,
   updateMtt,
   zapMtt,
 } from './mlx5-xlt.ts';
-import { MLX5_IMR_MTT_SIZE, type Nic } from './nic.ts';
+import { MLX5_IMR_MTT_SIZE } from './nic.ts';
 import {
   dmaAddressOf,
   ibUmemMmuNotifierRetry,
@@ -75,11 +75,6 @@ import {
 } from './umem-odp.ts';
 
 const { fn } = mlx5Ib;
-
-/** Only reading is asked for. */
-export const MLX5_PF_FLAGS_DOWNGRADE = 1;
-/** The program asks, not the adapter. */
-export const MLX5_PF_FLAGS_PREFETCH = 2;
 
 const MMU_NOTIFIER_RETRY_TIMEOUT = 1000;
 
@@ -204,21 +199,6 @@ const mrLeafFreeAction = fn(function* mrLeafFreeAction(work: WorkStruct) {
   yield* leafIsFree(imr);
 });
 
-/** A region for a child's memory, or for a whole implicit region; an ERR_PTR without memory. May sleep. */
-export const implicitMrAlloc = fn(function* implicitMrAlloc(
-  pd: IbPd,
-  odp: UmemOdp,
-  how: { readonly access: number; readonly hasKeys: boolean },
-): Body<Mlx5IbMr | ErrPtr> {
-  const start = how.hasKeys ? 0 : ibUmemStart(odp);
-  const length = how.hasKeys ? Number.MAX_SAFE_INTEGER : odp.umem.length;
-  const mr = yield* regCreate({ start, length, isOnDemand: true, ...how });
-  if (mr === null) return errPtr(-ENOMEM);
-  mr.ibmr.pd = pd;
-  mr.umem = odp.umem;
-  return mr;
-});
-
 /** Makes the child at `address`. The parent's umem_mutex is held. May sleep. */
 const makeChild = fn(
   function* makeChild(imr: Mlx5IbMr, address: number): Body<UmemOdp | ErrPtr> {
@@ -301,13 +281,6 @@ export const mlx5IbFreeImplicitMr = fn(function* mlx5IbFreeImplicitMr(imr: Mlx5I
 });
 
 // ---- page faults ------------------------------------------------------------------------------------
-
-/** What a fault wants: bytes. */
-interface FaultRange {
-  readonly ioVirt: number;
-  readonly bcnt: number;
-  readonly flags: number;
-}
 
 /** Maps pages of one region and tells the adapter: how many, or -errno. */
 const faultInUmem = fn(
@@ -392,36 +365,24 @@ export const pagefaultSingleDataSegment = fn(function* pagefaultSingleDataSegmen
   return yield* pagefaultMr(mr, range);
 });
 
-/** Answers one fault. A fault that raced with a notifier is to be tried again. */
-const mlx5IbMrRdmaPfaultHandler = fn(function* mlx5IbMrRdmaPfaultHandler(pfault: Mlx5IbPfault) {
-  const { mrSrcu, nic } = globals();
-  const range = { ioVirt: pfault.address, bcnt: 1, flags: 0 };
-  const section = yield* srcuReadLock(mrSrcu);
-  const result = yield* pagefaultSingleDataSegment(pfault.key, range, null);
-  yield* srcuReadUnlock(mrSrcu, section);
-  const isResolved = result >= 0 || result === -EAGAIN;
-  const fault = pfault.fault as DeviceFault;
-  // mlx5_ib_page_fault_resume
-  yield* answerFault(nic!.registers.faults, fault, isResolved ? 0 : -EFAULT);
-});
+// ---- prefetches -------------------------------------------------------------------------------------
 
-const mlx5IbEqePfAction = fn(function* mlx5IbEqePfAction(work: WorkStruct) {
-  const pfault = containerOf(work, Mlx5IbPfault, 'work');
-  yield* mlx5IbMrRdmaPfaultHandler(pfault);
-  yield* kfree(pfault);
-});
+/** Counts a queued prefetch on a region, which its destruction waits for. mr_srcu is held. */
+export const prefetchInc = fn(
+  function* prefetchInc(pd: IbPd, lkey: number): Body<Mlx5IbMr | number> {
+    const mr = yield* xaLoad(globals().mkeyTable, lkey);
+    if (mr === null) return -ENOENT;
+    if (!(yield* smpLoadAcquire(mr, 'live'))) return -EFAULT;
+    if (mr.ibmr.pd !== pd || !mr.umem!.isOdp) return -EINVAL;
+    yield* atomicInc(mr.numPendingPrefetch);
+    return mr;
+  },
+  { name: 'num_pending_prefetch_inc' },
+);
 
-/** Takes the faults that the adapter has reported. Called as by its interrupt: must not sleep. */
-export const mlx5IbEqPfProcess = fn(function* mlx5IbEqPfProcess(nic: Nic) {
-  for (;;) {
-    const fault = yield* nextFault(nic.registers.faults);
-    if (fault === null) return;
-    // From a pool: there is always one.
-    const pfault = (yield* kzalloc(Mlx5IbPfault, GFP_ATOMIC | GFP_NOFAIL))!;
-    pfault.fault = fault;
-    pfault.key = fault.request.space;
-    pfault.address = fault.request.address;
-    initWork(pfault.work, mlx5IbEqePfAction);
-    yield* queueWork(globals().pageFaultWq!, pfault.work);
-  }
-});
+export const prefetchDec = fn(
+  function* prefetchDec(mr: Mlx5IbMr) {
+    yield* atomicDec(mr.numPendingPrefetch);
+  },
+  { name: 'num_pending_prefetch_dec' },
+);

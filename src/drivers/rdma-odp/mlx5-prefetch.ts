@@ -5,16 +5,12 @@
  * about, and a region that is destroyed waits for those.
  * Simplified: errors are those of the manual page; v5.3 and v5.4 say -EINVAL for some of them.
  */
-import { EAGAIN, EFAULT, EINVAL, ENOENT, ENOMEM } from '../../base/errno.ts';
-import { atomicDec, atomicInc } from '../../kernel/atomic.ts';
-import { smpLoadAcquire } from '../../kernel/field.ts';
+import { EAGAIN, EINVAL, ENOMEM } from '../../base/errno.ts';
 import { GFP_KERNEL } from '../../kernel/gfp.ts';
 import type { Body } from '../../kernel/operation.ts';
 import { kfree, kzalloc } from '../../kernel/slab.ts';
-import { srcuReadLock, srcuReadUnlock } from '../../kernel/srcu.ts';
 import { containerOf } from '../../kernel/struct.ts';
 import { initWork, queueWork, type WorkStruct } from '../../kernel/workqueue.ts';
-import { xaLoad } from '../../kernel/xarray.ts';
 import {
   IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH,
   IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_WRITE,
@@ -24,12 +20,14 @@ import {
   type IbSge,
   type IbUcontext,
 } from './ib-priv.ts';
-import { globals, mlx5Ib, PrefetchMrWork, type Mlx5IbMr } from './mlx5-priv.ts';
 import {
+  globals,
+  mlx5Ib,
   MLX5_PF_FLAGS_DOWNGRADE,
   MLX5_PF_FLAGS_PREFETCH,
-  pagefaultSingleDataSegment,
-} from './mlx5-odp.ts';
+  PrefetchMrWork,
+  type Mlx5IbMr,
+} from './mlx5-priv.ts';
 
 const { fn } = mlx5Ib;
 
@@ -39,16 +37,17 @@ const mlx5IbPrefetchSgList = fn(function* mlx5IbPrefetchSgList(
   flags: number,
   sgList: readonly IbSge[],
 ) {
-  const section = yield* srcuReadLock(globals().mrSrcu);
+  const { pagefault, readLock, readUnlock } = globals().version!.paging;
+  const section = yield* readLock();
   let error = 0;
   for (const { address, length, lkey } of sgList) {
     const range = { ioVirt: address, bcnt: length, flags };
-    const result: number = yield* pagefaultSingleDataSegment(lkey, range, pd);
+    const result: number = yield* pagefault(lkey, range, pd);
     if (result >= 0) continue;
     error = result;
     break;
   }
-  yield* srcuReadUnlock(globals().mrSrcu, section);
+  yield* readUnlock(section);
   return error;
 });
 
@@ -57,26 +56,27 @@ const numPendingPrefetchInc = fn(function* numPendingPrefetchInc(
   pd: IbPd,
   sgList: readonly IbSge[],
 ): Body<readonly Mlx5IbMr[] | number> {
-  const section = yield* srcuReadLock(globals().mrSrcu);
+  const { prefetchInc, readLock, readUnlock } = globals().version!.paging;
+  const section = yield* readLock();
   const counted: Mlx5IbMr[] = [];
   let error = 0;
   for (const { lkey } of sgList) {
-    const mr = yield* xaLoad(globals().mkeyTable, lkey);
-    if (mr === null) error = -ENOENT;
-    else if (!(yield* smpLoadAcquire(mr, 'live'))) error = -EFAULT;
-    else if (mr.ibmr.pd !== pd || !mr.umem!.isOdp) error = -EINVAL;
-    if (mr === null || error !== 0) break;
-    yield* atomicInc(mr.numPendingPrefetch);
-    counted.push(mr);
+    const mr = yield* prefetchInc(pd, lkey);
+    if (typeof mr !== 'number') counted.push(mr);
+    else {
+      error = mr;
+      break;
+    }
   }
   if (error !== 0) yield* numPendingPrefetchDec(counted);
-  yield* srcuReadUnlock(globals().mrSrcu, section);
+  yield* readUnlock(section);
   return error === 0 ? counted : error;
 });
 
 /** Takes the count back. The regions are still there: whoever destroys one waits for it. */
 const numPendingPrefetchDec = fn(function* numPendingPrefetchDec(regions: readonly Mlx5IbMr[]) {
-  for (const mr of regions) yield* atomicDec(mr.numPendingPrefetch);
+  const { prefetchDec } = globals().version!.paging;
+  for (const mr of regions) yield* prefetchDec(mr);
 });
 
 const mlx5IbPrefetchMrWork = fn(function* mlx5IbPrefetchMrWork(work: WorkStruct) {

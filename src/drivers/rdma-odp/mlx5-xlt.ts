@@ -5,8 +5,10 @@
  * A command is put together first and posted afterwards: two that overlap can arrive in the other order than they were
  * put together, unless something keeps them apart (B-12).
  */
+import { ENOMEM } from '../../base/errno.ts';
 import { declareCoherence, withdrawCoherence } from '../../device/coherence.ts';
 import { setDeviceEntry } from '../../device/translations.ts';
+import { errPtr, type ErrPtr } from '../../kernel/err-ptr.ts';
 import { readOnce } from '../../kernel/field.ts';
 import { GFP_KERNEL, GFP_NOFAIL } from '../../kernel/gfp.ts';
 import type { Body, Operation } from '../../kernel/operation.ts';
@@ -15,7 +17,13 @@ import { kfree, kzalloc } from '../../kernel/slab.ts';
 import { xaErase, xaErr, xaStore } from '../../kernel/xarray.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import type { MmStruct } from '../../mm-types/mm-struct.ts';
-import { ODP_DMA_UNIT, ODP_WRITE_ALLOWED_BIT, type UmemOdp } from './ib-priv.ts';
+import {
+  ibUmemStart,
+  ODP_DMA_UNIT,
+  ODP_WRITE_ALLOWED_BIT,
+  type IbPd,
+  type UmemOdp,
+} from './ib-priv.ts';
 import { globals, Mlx5IbMr, mlx5Ib, privateOf, toIbUmemOdp } from './mlx5-priv.ts';
 import { createMkey, destroyMkey, MLX5_IMR_MTT_SIZE, type MkeyContext } from './nic.ts';
 import { dmaAddressOf, umemsInRange } from './umem-odp.ts';
@@ -95,6 +103,21 @@ export const regCreate = fn(function* regCreate(context: MkeyContext): Body<Mlx5
   }
   yield* kfree(mr);
   return null;
+});
+
+/** A region for a child's memory, or for a whole implicit region; an ERR_PTR without memory. May sleep. */
+export const implicitMrAlloc = fn(function* implicitMrAlloc(
+  pd: IbPd,
+  odp: UmemOdp,
+  how: { readonly access: number; readonly hasKeys: boolean },
+): Body<Mlx5IbMr | ErrPtr> {
+  const start = how.hasKeys ? 0 : ibUmemStart(odp);
+  const length = how.hasKeys ? Number.MAX_SAFE_INTEGER : odp.umem.length;
+  const mr = yield* regCreate({ start, length, isOnDemand: true, ...how });
+  if (mr === null) return errPtr(-ENOMEM);
+  mr.ibmr.pd = pd;
+  mr.umem = odp.umem;
+  return mr;
 });
 
 /** Faults find the region no more; those that have are in mr_srcu. */

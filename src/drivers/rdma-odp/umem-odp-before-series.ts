@@ -7,21 +7,17 @@
  *
  * A child of an implicit region takes the ib_ucontext_per_mm of its parent, without any registration.
  */
-import { EAGAIN, ENOMEM } from '../../base/errno.ts';
+import { ENOMEM } from '../../base/errno.ts';
 import { warnOn } from '../../kernel/assertion.ts';
-import { completeAll, initCompletion } from '../../kernel/completion.ts';
+import { initCompletion } from '../../kernel/completion.ts';
 import { errPtr, isErr, ptrErr, type ErrPtr } from '../../kernel/err-ptr.ts';
 import { GFP_KERNEL } from '../../kernel/gfp.ts';
-import {
-  intervalTreeEmpty,
-  intervalTreeInsert,
-  intervalTreeRemove,
-} from '../../kernel/interval-tree.ts';
+import { intervalTreeEmpty } from '../../kernel/interval-tree.ts';
 import { listAdd, listDel, listForEachEntry } from '../../kernel/list.ts';
 import { mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
 import type { Body } from '../../kernel/operation.ts';
 import { current } from '../../kernel/running.ts';
-import { downRead, downReadTrylock, downWrite, upRead, upWrite } from '../../kernel/rwsem.ts';
+import { downWrite, upWrite } from '../../kernel/rwsem.ts';
 import { kfree, kzalloc } from '../../kernel/slab.ts';
 import type { RcuHead } from '../../kernel/srcu.ts';
 import { containerOf } from '../../kernel/struct.ts';
@@ -38,82 +34,28 @@ import {
   mmuNotifierRegisterV53,
   mmuNotifierUnregisterNoRelease,
 } from '../../mmu-notifier/before-series.ts';
+import type { MmuNotifierOps } from '../../mmu-notifier/mmu-notifier.ts';
 import {
-  mmuNotifierRangeBlockable,
-  type MmuNotifier,
-  type MmuNotifierOps,
-  type MmuNotifierRange,
-} from '../../mmu-notifier/mmu-notifier.ts';
-import {
-  DmaList,
   ibUmemEnd,
   ibUmemStart,
   ibUverbs,
-  PageList,
   PerMm,
-  UmemOdp,
   type IbUcontext,
+  type UmemOdp,
   type UmemRequest,
   type UmemVersion,
 } from './ib-priv.ts';
 import {
-  ibUmemNotifierEndAccount,
-  ibUmemOdpUnmapDmaPages,
-  keepForEnd,
-  releaseAll,
-  startInRange,
-  umemsInRange,
-} from './umem-odp.ts';
+  addUmemToPerMm,
+  allocLists,
+  freeLists,
+  newUmem,
+  removeFromTree,
+  umemNotifierOps,
+} from './umem-odp-core.ts';
+import { ibUmemOdpUnmapDmaPages } from './umem-odp.ts';
 
 const { fn } = ibUverbs;
-
-function perMmOf(mn: MmuNotifier): PerMm {
-  return containerOf(mn, PerMm, 'mn');
-}
-
-const ibUmemNotifierRelease = fn(function* ibUmemNotifierRelease(mn: MmuNotifier, _mm: MmStruct) {
-  const perMm = perMmOf(mn);
-  yield* downRead(perMm.umemRwsem);
-  if (perMm.active) yield* releaseAll(perMm);
-  yield* upRead(perMm.umemRwsem);
-});
-
-/** @param unlocksOnRefusal 7608bf40cf24: a start that refuses the range gives umem_rwsem back: nobody says the end. */
-function rangeStart(
-  unlocksOnRefusal: boolean,
-): NonNullable<MmuNotifierOps['invalidateRangeStart']> {
-  return fn(function* ibUmemNotifierInvalidateRangeStart(mn: MmuNotifier, range: MmuNotifierRange) {
-    const perMm = perMmOf(mn);
-    const isBlockable = mmuNotifierRangeBlockable(range);
-    if (isBlockable) yield* downRead(perMm.umemRwsem);
-    else if (!(yield* downReadTrylock(perMm.umemRwsem))) return -EAGAIN;
-    if (!perMm.active) {
-      // It stays so, which the end relies on.
-      yield* upRead(perMm.umemRwsem);
-      return 0;
-    }
-    keepForEnd(perMm);
-    const error = yield* startInRange(perMm, range, isBlockable);
-    if (error !== 0 && unlocksOnRefusal) yield* upRead(perMm.umemRwsem);
-    return error;
-  });
-}
-
-/**
- * Between `active` being cleared and the unlinking, the notifier is called and does nothing.
- *
- * @param rechecks whether it looks at `active` again; without that it gives back what start did not keep (B-47).
- */
-function rangeEnd(rechecks: boolean): NonNullable<MmuNotifierOps['invalidateRangeEnd']> {
-  return fn(function* ibUmemNotifierInvalidateRangeEnd(mn: MmuNotifier, range: MmuNotifierRange) {
-    const perMm = perMmOf(mn);
-    if (rechecks && !perMm.active) return;
-    for (const odp of umemsInRange(perMm, range.start, range.end)) {
-      yield* ibUmemNotifierEndAccount(odp);
-    }
-    yield* upRead(perMm.umemRwsem);
-  });
-}
 
 const freePerMm = fn(function* freePerMm(rcu: RcuHead) {
   yield* kfree(containerOf(rcu, PerMm, 'rcu'));
@@ -164,38 +106,9 @@ const putPerMm = fn(function* putPerMm(odp: UmemOdp) {
   yield* mmuNotifierCallSrcu(perMm.rcu, freePerMm);
 });
 
-const addUmemToPerMm = fn(function* addUmemToPerMm(odp: UmemOdp) {
-  if (odp.isImplicitOdp) return;
-  odp.intervalTree.start = ibUmemStart(odp);
-  odp.intervalTree.last = ibUmemEnd(odp) - 1;
-  yield* downWrite(odp.perMm!.umemRwsem);
-  intervalTreeInsert(odp.intervalTree, odp.perMm!.umemTree);
-  yield* upWrite(odp.perMm!.umemRwsem);
-});
-
-const removeUmemFromPerMm = fn(function* removeUmemFromPerMm(odp: UmemOdp) {
-  if (odp.isImplicitOdp) return;
-  yield* downWrite(odp.perMm!.umemRwsem);
-  intervalTreeRemove(odp.intervalTree, odp.perMm!.umemTree);
-  yield* completeAll(odp.notifierCompletion);
-  yield* upWrite(odp.perMm!.umemRwsem);
-});
-
-/** The lists of a region that is not implicit: 0 or -ENOMEM. */
-const allocLists = fn(
-  function* allocLists(odp: UmemOdp) {
-    odp.pageList = yield* kzalloc(PageList, GFP_KERNEL);
-    if (odp.pageList === null) return -ENOMEM;
-    odp.dmaList = yield* kzalloc(DmaList, GFP_KERNEL);
-    return odp.dmaList === null ? -ENOMEM : 0;
-  },
-  { name: 'ib_umem_odp_get' },
-);
-
 const freeUmem = fn(
   function* freeUmem(odp: UmemOdp) {
-    yield* kfree(odp.dmaList);
-    yield* kfree(odp.pageList);
+    yield* freeLists(odp);
     // Pairs with the mmgrab at its making.
     yield* mmdrop(odp.umem.owningMm!);
     yield* kfree(odp);
@@ -203,17 +116,12 @@ const freeUmem = fn(
   { name: '__ib_umem_release_tail' },
 );
 
-/** A region that nobody knows yet, or NULL without memory. */
-const newUmem = fn(
-  function* newUmem(context: IbUcontext, mm: MmStruct, request: UmemRequest | null) {
-    const odp = yield* kzalloc(UmemOdp, GFP_KERNEL);
+/** A region with its lists that nobody knows yet, or NULL without memory. */
+const newUmemOf = fn(
+  function* newUmemOf(context: IbUcontext, mm: MmStruct, request: UmemRequest | null) {
+    const odp = yield* newUmem(context.device!, mm, request);
     if (odp === null) return null;
     odp.umem.context = context;
-    odp.umem.ibdev = context.device;
-    odp.umem.owningMm = mm;
-    odp.umem.isOdp = true;
-    odp.isImplicitOdp = request === null;
-    if (request !== null) Object.assign(odp.umem, request);
     yield* mmgrab(mm);
     initCompletion(odp.notifierCompletion);
     if (request === null || (yield* allocLists(odp)) === 0) return odp;
@@ -235,12 +143,9 @@ interface Differences {
 
 function makeVersion(differences: Differences): UmemVersion {
   const { unlocksOnRefusal = false, rechecks = true, isAnnotated = true } = differences;
-  const ops: MmuNotifierOps = {
-    release: ibUmemNotifierRelease,
-    invalidateRangeStart: rangeStart(unlocksOnRefusal),
-    invalidateRangeEnd: rangeEnd(rechecks),
-  };
-  const alloc = allocPerMmWith(ops);
+  const alloc = allocPerMmWith(
+    umemNotifierOps({ isOff: (perMm) => !perMm.active, unlocksOnRefusal, rechecks }),
+  );
 
   const getPerMm = fn(function* getPerMm(odp: UmemOdp) {
     const context = odp.umem.context!;
@@ -260,7 +165,7 @@ function makeVersion(differences: Differences): UmemVersion {
 
   const make = fn(
     function* make(context: IbUcontext, request: UmemRequest | null): Body<UmemOdp | ErrPtr> {
-      const odp = yield* newUmem(context, current().mm as MmStruct, request);
+      const odp = yield* newUmemOf(context, current().mm as MmStruct, request);
       if (odp === null) return errPtr(-ENOMEM);
       const error = yield* getPerMm(odp);
       if (error !== 0) {
@@ -274,14 +179,7 @@ function makeVersion(differences: Differences): UmemVersion {
   );
 
   return {
-    get: fn(function* ibUmemOdpGet(context: IbUcontext, request: UmemRequest) {
-      return yield* make(context, request);
-    }),
-    allocImplicit: fn(function* ibUmemOdpAllocImplicit(context: IbUcontext, isWritable: boolean) {
-      const odp = yield* make(context, null);
-      if (!isErr(odp)) odp.umem.isWritable = isWritable;
-      return odp;
-    }),
+    make,
     allocChild: ibAllocOdpUmem,
     release: ibUmemOdpRelease,
     ibdevOf: (umem) => umem.context!.device!,
@@ -302,7 +200,7 @@ const ibAllocOdpUmem = fn(function* ibAllocOdpUmem(
 ): Body<UmemOdp | ErrPtr> {
   const context = root.umem.context!;
   const request = { address, length: size, isWritable: root.umem.isWritable };
-  const odp = yield* newUmem(context, root.umem.owningMm!, request);
+  const odp = yield* newUmemOf(context, root.umem.owningMm!, request);
   if (odp === null) return errPtr(-ENOMEM);
   yield* mutexLock(context.perMmListLock);
   odp.perMm = root.perMm;
@@ -316,8 +214,10 @@ const ibUmemOdpRelease = fn(function* ibUmemOdpRelease(odp: UmemOdp) {
   // Whoever is waiting for the device's pages: it does not reach them any more.
   if (!odp.isImplicitOdp) {
     yield* ibUmemOdpUnmapDmaPages(odp, ibUmemStart(odp), ibUmemEnd(odp));
+    yield* downWrite(odp.perMm!.umemRwsem);
+    yield* removeFromTree(odp);
+    yield* upWrite(odp.perMm!.umemRwsem);
   }
-  yield* removeUmemFromPerMm(odp);
   yield* putPerMm(odp);
   yield* freeUmem(odp);
 });

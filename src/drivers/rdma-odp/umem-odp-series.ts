@@ -20,24 +20,19 @@
  * Versions differ in: v5.4 frees the lists of a region before it takes the region out of the tree (A-18), and gets the
  * mm by mmget_not_zero; v5.6 takes the mm into use while it makes a child (a4e63bce1414, B-13).
  */
-import { EAGAIN, EFAULT, ENOMEM } from '../../base/errno.ts';
+import { EFAULT, ENOMEM } from '../../base/errno.ts';
 import { warnOn } from '../../kernel/assertion.ts';
 import { peek } from '../../kernel/await.ts';
-import { completeAll, initCompletion } from '../../kernel/completion.ts';
+import { initCompletion } from '../../kernel/completion.ts';
 import { errPtr, isErr, ptrErr, type ErrPtr } from '../../kernel/err-ptr.ts';
 import { GFP_KERNEL } from '../../kernel/gfp.ts';
-import {
-  intervalTreeEmpty,
-  intervalTreeInsert,
-  intervalTreeRemove,
-} from '../../kernel/interval-tree.ts';
+import { intervalTreeEmpty } from '../../kernel/interval-tree.ts';
 import { mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
 import type { Body } from '../../kernel/operation.ts';
 import { current } from '../../kernel/running.ts';
-import { downRead, downReadTrylock, downWrite, upRead, upWrite } from '../../kernel/rwsem.ts';
+import { downWrite, upWrite } from '../../kernel/rwsem.ts';
 import { kfree, kzalloc } from '../../kernel/slab.ts';
 import { srcuReadLock, srcuReadUnlock } from '../../kernel/srcu.ts';
-import { containerOf } from '../../kernel/struct.ts';
 import { mmdrop, mmgetNotZero, mmgrab, mmput, type MmStruct } from '../../mm-types/mm-struct.ts';
 import {
   currentThread,
@@ -48,39 +43,32 @@ import {
 } from '../../mm-types/task-struct.ts';
 import { mmuNotifierGet, mmuNotifierPut } from '../../mmu-notifier/get-put.ts';
 import {
-  mmuNotifierRangeBlockable,
   notifierSrcu,
   type MmuNotifier,
   type MmuNotifierOps,
-  type MmuNotifierRange,
 } from '../../mmu-notifier/mmu-notifier.ts';
 import {
-  DmaList,
   ibUmemEnd,
   ibUmemStart,
   ibUverbs,
-  PageList,
   PerMm,
-  UmemOdp,
-  type IbDevice,
   type IbUcontext,
+  type UmemOdp,
   type UmemRequest,
   type UmemVersion,
 } from './ib-priv.ts';
 import {
-  ibUmemNotifierEndAccount,
-  ibUmemOdpUnmapDmaPages,
-  keepForEnd,
-  releaseAll,
-  startInRange,
-  umemsInRange,
-} from './umem-odp.ts';
+  addUmemToPerMm,
+  allocLists,
+  freeLists,
+  newUmem,
+  perMmOf,
+  removeFromTree,
+  umemNotifierOps,
+} from './umem-odp-core.ts';
+import { ibUmemOdpUnmapDmaPages } from './umem-odp.ts';
 
 const { fn } = ibUverbs;
-
-function perMmOf(mn: MmuNotifier): PerMm {
-  return containerOf(mn, PerMm, 'mn');
-}
 
 /**
  * Whether the last region has gone. Read without the lock of `users`, on purpose: it only matters whether it is 0, which
@@ -88,48 +76,6 @@ function perMmOf(mn: MmuNotifier): PerMm {
  */
 function isPut(perMm: PerMm): boolean {
   return peek(perMm.mn, 'users') === 0;
-}
-
-const ibUmemNotifierRelease = fn(function* ibUmemNotifierRelease(mn: MmuNotifier, _mm: MmStruct) {
-  const perMm = perMmOf(mn);
-  yield* downRead(perMm.umemRwsem);
-  if (!isPut(perMm)) yield* releaseAll(perMm);
-  yield* upRead(perMm.umemRwsem);
-});
-
-const ibUmemNotifierInvalidateRangeStart = fn(function* ibUmemNotifierInvalidateRangeStart(
-  mn: MmuNotifier,
-  range: MmuNotifierRange,
-) {
-  const perMm = perMmOf(mn);
-  const isBlockable = mmuNotifierRangeBlockable(range);
-  if (isBlockable) yield* downRead(perMm.umemRwsem);
-  else if (!(yield* downReadTrylock(perMm.umemRwsem))) return -EAGAIN;
-  if (isPut(perMm)) {
-    // It stays so, which the end relies on.
-    yield* upRead(perMm.umemRwsem);
-    return 0;
-  }
-  keepForEnd(perMm);
-  const error = yield* startInRange(perMm, range, isBlockable);
-  // Nobody says the end of a range that was refused.
-  if (error !== 0) yield* upRead(perMm.umemRwsem);
-  return error;
-});
-
-/**
- * @param rechecks whether it looks at `users` again. Without that nothing is lost: the put that makes it 0 has unlinked
- * the notifier before umem_rwsem is free again, so whoever finds it put in start does not come here (B-47).
- */
-function rangeEnd(rechecks: boolean): NonNullable<MmuNotifierOps['invalidateRangeEnd']> {
-  return fn(function* ibUmemNotifierInvalidateRangeEnd(mn: MmuNotifier, range: MmuNotifierRange) {
-    const perMm = perMmOf(mn);
-    if (rechecks && isPut(perMm)) return;
-    for (const odp of umemsInRange(perMm, range.start, range.end)) {
-      yield* ibUmemNotifierEndAccount(odp);
-    }
-    yield* upRead(perMm.umemRwsem);
-  });
 }
 
 /** mmap_sem is held for write. May sleep. */
@@ -155,25 +101,6 @@ const ibUmemFreeNotifier = fn(function* ibUmemFreeNotifier(mn: MmuNotifier) {
   yield* kfree(perMm);
 });
 
-/** The lists of a region that is not implicit: 0 or -ENOMEM. */
-const allocLists = fn(
-  function* allocLists(odp: UmemOdp) {
-    odp.pageList = yield* kzalloc(PageList, GFP_KERNEL);
-    if (odp.pageList === null) return -ENOMEM;
-    odp.dmaList = yield* kzalloc(DmaList, GFP_KERNEL);
-    return odp.dmaList === null ? -ENOMEM : 0;
-  },
-  { name: 'ib_init_umem_odp' },
-);
-
-const freeLists = fn(
-  function* freeLists(odp: UmemOdp) {
-    yield* kfree(odp.dmaList);
-    yield* kfree(odp.pageList);
-  },
-  { name: 'kvfree' },
-);
-
 /** Gives the region its notifier and puts it into the tree: 0 or -errno. The caller keeps the mm in use. May sleep. */
 function initUmemOdp(ops: MmuNotifierOps) {
   return fn(function* ibInitUmemOdp(odp: UmemOdp) {
@@ -185,12 +112,7 @@ function initUmemOdp(ops: MmuNotifierOps) {
         initCompletion(odp.notifierCompletion);
         // Pairs with the mmdrop in release.
         yield* mmgrab(odp.umem.owningMm!);
-        if (odp.isImplicitOdp) return 0;
-        odp.intervalTree.start = ibUmemStart(odp);
-        odp.intervalTree.last = ibUmemEnd(odp) - 1;
-        yield* downWrite(odp.perMm.umemRwsem);
-        intervalTreeInsert(odp.intervalTree, odp.perMm.umemTree);
-        yield* upWrite(odp.perMm.umemRwsem);
+        yield* addUmemToPerMm(odp);
         return 0;
       }
       error = ptrErr(mn);
@@ -199,21 +121,6 @@ function initUmemOdp(ops: MmuNotifierOps) {
     return error;
   });
 }
-
-/** A region that nobody knows yet, or NULL without memory. */
-const newUmem = fn(
-  function* newUmem(ibdev: IbDevice, mm: MmStruct, request: UmemRequest | null) {
-    const odp = yield* kzalloc(UmemOdp, GFP_KERNEL);
-    if (odp === null) return null;
-    odp.umem.ibdev = ibdev;
-    odp.umem.owningMm = mm;
-    odp.umem.isOdp = true;
-    odp.isImplicitOdp = request === null;
-    if (request !== null) Object.assign(odp.umem, request);
-    return odp;
-  },
-  { name: 'ib_umem_odp_get' },
-);
 
 /** Where versions of the series' code differ. */
 interface Differences {
@@ -225,7 +132,10 @@ interface Differences {
   readonly getsOwningMm: boolean;
   /** a4e63bce1414: who makes a child takes the mm into use, or gives up (B-13). */
   readonly pinsForChild: boolean;
-  /** The end looks at `users` again. */
+  /**
+   * The end looks at `users` again. Without that nothing is lost: the put that makes it 0 has unlinked the notifier
+   * before umem_rwsem is free again, so whoever finds it put in start does not come to the end (B-47).
+   */
   readonly rechecks: boolean;
   /**
    * No grace period ends between mmu_notifier_put and the up_write of the lock that is freed after it: nothing in the
@@ -247,10 +157,7 @@ function umemOdpRelease({ locksUnmap, freesListsFirst, outlivesPut }: Difference
       if (freesListsFirst) yield* freeLists(odp);
     }
     yield* downWrite(perMm.umemRwsem);
-    if (!odp.isImplicitOdp) {
-      intervalTreeRemove(odp.intervalTree, perMm.umemTree);
-      yield* completeAll(odp.notifierCompletion);
-    }
+    yield* removeFromTree(odp);
     const section = outlivesPut ? yield* srcuReadLock(notifierSrcu()) : 0;
     // With umem_rwsem held: the notifier may go between a start and its end, which tell by `users`.
     yield* mmuNotifierPut(perMm.mn);
@@ -307,23 +214,13 @@ function makeVersion(differences: Differences): UmemVersion {
   const { getsOwningMm, isAnnotated, locksUnmap, pinsForChild, rechecks } = differences;
   // The key by which mmu_notifier_get finds it: one table for all of RDMA.
   const ibUmemNotifiers: MmuNotifierOps = {
-    release: ibUmemNotifierRelease,
-    invalidateRangeStart: ibUmemNotifierInvalidateRangeStart,
-    invalidateRangeEnd: rangeEnd(rechecks),
+    ...umemNotifierOps({ isOff: isPut, unlocksOnRefusal: true, rechecks }),
     allocNotifier: ibUmemAllocNotifier,
     freeNotifier: ibUmemFreeNotifier,
   };
   const init = initUmemOdp(ibUmemNotifiers);
-  const make = makeFor(init);
   return {
-    get: fn(function* ibUmemOdpGet(context: IbUcontext, request: UmemRequest) {
-      return yield* make(context, request);
-    }),
-    allocImplicit: fn(function* ibUmemOdpAllocImplicit(context: IbUcontext, isWritable: boolean) {
-      const odp = yield* make(context, null);
-      if (!isErr(odp)) odp.umem.isWritable = isWritable;
-      return odp;
-    }),
+    make: makeFor(init),
     allocChild: allocChildWith(init, pinsForChild),
     release: umemOdpRelease(differences),
     ibdevOf: (umem) => umem.ibdev!,

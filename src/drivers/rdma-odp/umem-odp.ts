@@ -99,7 +99,7 @@ export const invalidateRangeStartTrampoline = fn(function* invalidateRangeStartT
   end: number,
 ) {
   yield* ibUmemNotifierStartAccount(odp);
-  yield* umemVersion().ibdevOf(odp.umem).ops!.invalidateRange(odp, start, end);
+  yield* umemVersion().ibdevOf(odp.umem).ops!.invalidateRange!(odp, start, end);
 });
 
 /** Tells every region that [start, end) touches. 0, or -EAGAIN at the first one if it must not block. */
@@ -126,7 +126,7 @@ export const releaseAll = fn(
       // Faults that wait find out that the mm is gone.
       yield* completeAll(odp.notifierCompletion);
       const { ops } = umemVersion().ibdevOf(odp.umem);
-      yield* ops!.invalidateRange(odp, ibUmemStart(odp), ibUmemEnd(odp));
+      yield* ops!.invalidateRange!(odp, ibUmemStart(odp), ibUmemEnd(odp));
     }
   },
   { name: 'ib_umem_notifier_release' },
