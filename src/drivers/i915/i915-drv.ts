@@ -1,5 +1,6 @@
 /** The device, its files, and the module by version. */
 import { EINVAL, ENOMEM } from '../../base/errno.ts';
+import { atomicRead, type Atomic } from '../../kernel/atomic.ts';
 import type { KernelCallable } from '../../kernel/call.ts';
 import {
   registerChrdev,
@@ -9,7 +10,9 @@ import {
 } from '../../kernel/file.ts';
 import { GFP_KERNEL } from '../../kernel/gfp.ts';
 import type { ModuleType } from '../../kernel/module.ts';
+import type { Body } from '../../kernel/operation.ts';
 import { kfree, kzalloc } from '../../kernel/slab.ts';
+import { waitEvent } from '../../kernel/wait.ts';
 import { allocWorkqueue, destroyWorkqueue, flushWorkqueue } from '../../kernel/workqueue.ts';
 import { xaErase, xaFind } from '../../kernel/xarray.ts';
 import { powerOn } from './gpu.ts';
@@ -17,6 +20,7 @@ import { i915GemExecbuffer2Ioctl, type I915Command } from './i915-gem-execbuffer
 import {
   drmGemHandleDelete,
   i915GemCreateIoctl,
+  i915GemSetDomainIoctl,
   i915GemUserptrIoctl,
   i915GemWaitIoctl,
   type UserptrRequest,
@@ -32,6 +36,8 @@ export const DRM_I915_GEM_CREATE = 'DRM_I915_GEM_CREATE';
 export const DRM_I915_GEM_USERPTR = 'DRM_I915_GEM_USERPTR';
 /** The argument is a handle. */
 export const DRM_I915_GEM_WAIT = 'DRM_I915_GEM_WAIT';
+/** The argument is a handle. Gets the buffer's pages. */
+export const DRM_I915_GEM_SET_DOMAIN = 'DRM_I915_GEM_SET_DOMAIN';
 /** The argument is a list of {@link I915Command}. */
 export const DRM_I915_GEM_EXECBUFFER2 = 'DRM_I915_GEM_EXECBUFFER2';
 /** The argument is a handle. */
@@ -45,6 +51,8 @@ const i915Ioctl = fn(
     if (command === DRM_I915_GEM_CREATE) return yield* i915GemCreateIoctl(drm, argument as number);
     if (command === DRM_I915_GEM_USERPTR)
       return yield* i915GemUserptrIoctl(drm, argument as UserptrRequest);
+    if (command === DRM_I915_GEM_SET_DOMAIN)
+      return yield* i915GemSetDomainIoctl(drm, argument as number);
     if (command === DRM_I915_GEM_WAIT) return yield* i915GemWaitIoctl(drm, argument as number);
     if (command === DRM_IOCTL_GEM_CLOSE) return yield* drmGemHandleDelete(drm, argument as number);
     if (command === DRM_I915_GEM_EXECBUFFER2)
@@ -102,11 +110,28 @@ const probe = fn(
   { name: 'i915_driver_probe' },
 );
 
-/** Takes the device away, when what is being freed is gone. No file is open. */
+/** Waits until a counter is zero. May sleep. */
+const waitForNone = fn(
+  function* waitForNone(counter: Atomic) {
+    yield* waitEvent(globals().idle, () => isZero(counter));
+  },
+  { name: 'i915_gem_suspend' },
+);
+
+function* isZero(counter: Atomic): Body<boolean> {
+  return (yield* atomicRead(counter)) === 0;
+}
+
+/**
+ * Takes the device away, when the GPU is idle and what is being freed is gone. No file is open. A buffer that start has
+ * a reference to is not being freed yet: nothing but `waitsForBuffers` waits for it (A-84).
+ */
 const remove = fn(
   function* remove() {
-    const { wq, userptrWq } = globals();
+    const { wq, userptrWq, userptr, jobCount, bufferCount } = globals();
     yield* unregisterChrdev(I915_PATH);
+    yield* waitForNone(jobCount);
+    if (userptr!.waitsForBuffers === true) yield* waitForNone(bufferCount);
     // A look-up that is over may drop a buffer, and a buffer that goes may leave its notifier to a work.
     if (userptrWq !== null) yield* flushWorkqueue(userptrWq);
     if (wq !== null) yield* destroyWorkqueue(wq);

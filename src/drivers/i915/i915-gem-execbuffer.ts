@@ -16,9 +16,10 @@
  */
 import { EINTR, ENOENT, ENOMEM } from '../../base/errno.ts';
 import { dmaFenceAlloc, dmaFencePut, dmaFenceSignal, type DmaFence } from '../../device/fence.ts';
-import { atomicDec } from '../../kernel/atomic.ts';
+import { atomicDec, atomicDecAndTest, atomicInc } from '../../kernel/atomic.ts';
 import { GFP_KERNEL } from '../../kernel/gfp.ts';
 import { mutexLockNested } from '../../kernel/mutex.ts';
+import { wakeUpAll } from '../../kernel/wait.ts';
 import { PAGE_SIZE } from '../../mm-types/mm-struct.ts';
 import { emitJob, type GpuCommand, type Job } from './gpu.ts';
 import { addFence, vmaBind } from './i915-gem-gtt.ts';
@@ -132,6 +133,8 @@ const i915RequestRetire = fn(function* i915RequestRetire({ fence, objects }: Job
   yield* dmaFenceSignal(fence);
   yield* dmaFencePut(fence);
   for (const obj of objects) yield* i915GemObjectPut(obj);
+  const { jobCount, idle } = globals();
+  if (yield* atomicDecAndTest(jobCount)) yield* wakeUpAll(idle);
 });
 
 /** Leaves the fence in each buffer, and has the job keep them. */
@@ -154,6 +157,7 @@ const ebSubmit = fn(function* ebSubmit(eb: Execbuffer, commands: readonly I915Co
   if (fence === null) return -ENOMEM;
   yield* ebMoveToGpu(eb, commands, fence);
   const objects = [...eb.objects.values()];
+  yield* atomicInc(globals().jobCount);
   const { submitDone } = globals().userptr!;
   const error = submitDone === undefined ? 0 : yield* submitDone(objects);
   const job: Job = {

@@ -1,5 +1,6 @@
 /** Handles, and the calls that make, close and wait for buffers. */
-import { E2BIG, EFAULT, EINVAL, ENODEV, ENOENT, ENOMEM } from '../../base/errno.ts';
+import { E2BIG, EFAULT, EINTR, EINVAL, ENODEV, ENOENT, ENOMEM } from '../../base/errno.ts';
+import { atomicDec } from '../../kernel/atomic.ts';
 import { GFP_KERNEL } from '../../kernel/gfp.ts';
 import { current } from '../../kernel/running.ts';
 import { downRead, upRead } from '../../kernel/rwsem.ts';
@@ -10,7 +11,14 @@ import { VM_PFNMAP } from '../../mm-types/vm-flags.ts';
 import { findVma } from '../../mm/vma.ts';
 import { GTT_PAGE_COUNT } from './gpu.ts';
 import { waitForIdle } from './i915-gem-gtt.ts';
-import { i915GemObjectAlloc, i915GemObjectGet, i915GemObjectPut } from './i915-gem-object.ts';
+import {
+  i915GemObjectAlloc,
+  i915GemObjectGet,
+  i915GemObjectPinPages,
+  i915GemObjectPut,
+  lockBinding,
+  unlockBinding,
+} from './i915-gem-object.ts';
 import { globals, i915, type DrmFile, type DrmI915GemObject } from './i915.ts';
 
 const { fn } = i915;
@@ -131,6 +139,35 @@ export const i915GemWaitIoctl = fn(function* i915GemWaitIoctl(file: DrmFile, han
   const obj = yield* i915GemObjectLookup(file, handle);
   if (obj === null) return -ENOENT;
   const error = yield* waitForIdle(obj, true);
+  yield* i915GemObjectPut(obj);
+  return error;
+});
+
+const getPagesOnce = fn(
+  function* getPagesOnce(obj: DrmI915GemObject) {
+    const { submitInit, locks } = globals().userptr!;
+    if (submitInit !== undefined && obj.isUserptr) {
+      const error = yield* submitInit(obj);
+      if (error !== 0) return error;
+    }
+    const isReserved = locks === 'resv';
+    if (isReserved && (yield* lockBinding(obj)) !== 0) return -EINTR;
+    const error = yield* i915GemObjectPinPages(obj);
+    if (error === 0) yield* atomicDec(obj.pagesPinCount);
+    if (isReserved) yield* unlockBinding(obj);
+    return error;
+  },
+  { name: 'i915_gem_object_userptr_validate' },
+);
+
+/** `DRM_I915_GEM_SET_DOMAIN`, as far as it gets pages: 0, -ENOENT, or what getting them says. May sleep. */
+export const i915GemSetDomainIoctl = fn(function* i915GemSetDomainIoctl(
+  file: DrmFile,
+  handle: number,
+) {
+  const obj = yield* i915GemObjectLookup(file, handle);
+  if (obj === null) return -ENOENT;
+  const error = yield* getPagesOnce(obj);
   yield* i915GemObjectPut(obj);
   return error;
 });

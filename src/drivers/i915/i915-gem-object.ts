@@ -6,7 +6,7 @@
  */
 import { EBUSY, EINTR, ENOMEM } from '../../base/errno.ts';
 import { dmaFencePut } from '../../device/fence.ts';
-import { atomicInc, atomicIncNotZero, atomicRead } from '../../kernel/atomic.ts';
+import { atomicDecAndTest, atomicInc, atomicIncNotZero, atomicRead } from '../../kernel/atomic.ts';
 import { GFP_KERNEL } from '../../kernel/gfp.ts';
 import { krefGet, krefInit, krefPut, type Kref } from '../../kernel/kref.ts';
 import {
@@ -19,6 +19,7 @@ import type { Body } from '../../kernel/operation.ts';
 import { kfree, kmalloc, kzalloc } from '../../kernel/slab.ts';
 import { containerOf } from '../../kernel/struct.ts';
 import { initWork, queueWork, type WorkStruct } from '../../kernel/workqueue.ts';
+import { wakeUpAll } from '../../kernel/wait.ts';
 import type { Page } from '../../mm-types/page.ts';
 import { allocPage, putPage } from '../../mm/frames.ts';
 import { i915GemObjectUnbind } from './i915-gem-gtt.ts';
@@ -154,6 +155,7 @@ export const i915GemObjectAlloc = fn(function* i915GemObjectAlloc(pageCount: num
   if (obj === null) return null;
   krefInit(obj.refcount);
   obj.pageCount = pageCount;
+  yield* atomicInc(globals().bufferCount);
   return obj;
 });
 
@@ -170,6 +172,8 @@ const i915GemFreeObjects = fn(
     if (obj.isUserptr) yield* globals().userptr!.release(obj);
     if (obj.fence !== null) yield* dmaFencePut(obj.fence);
     yield* kfree(obj);
+    const { bufferCount, idle } = globals();
+    if (yield* atomicDecAndTest(bufferCount)) yield* wakeUpAll(idle);
   },
   { name: '__i915_gem_free_work' },
 );

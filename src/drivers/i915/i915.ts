@@ -40,6 +40,7 @@ import {
   type InstanceOf,
   type StructObject,
 } from '../../kernel/struct.ts';
+import { waitQueueHead } from '../../kernel/wait.ts';
 import { workStruct, type Workqueue, type WorkStruct } from '../../kernel/workqueue.ts';
 import { xarray } from '../../kernel/xarray.ts';
 import type { MmStruct } from '../../mm-types/mm-struct.ts';
@@ -67,6 +68,8 @@ export interface UserptrVersion {
   readonly locks: 'struct_mutex' | 'resv';
   /** Whether root may have memory that is not watched. */
   readonly knowsUnsynchronized: boolean;
+  /** Whether the device is taken away only when all buffers are freed, whoever has them (ours). */
+  readonly waitsForBuffers?: boolean;
 }
 
 /** One open of the device. */
@@ -189,4 +192,9 @@ export const globals = i915.data({
   wq: ptr<Workqueue>(),
   /** v5.x: for pages that are looked up, and for notifiers that are ended. */
   userptrWq: ptr<Workqueue>(),
+  /** Jobs that the GPU has not done, and buffers that are not freed. */
+  jobCount: atomic(0),
+  bufferCount: atomic(0),
+  /** Who takes the device away waits for one of them. */
+  idle: waitQueueHead(),
 });

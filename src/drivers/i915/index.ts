@@ -8,6 +8,7 @@ import { userptrTrylock, userptrV50, userptrV53 } from './userptr-v53.ts';
 export {
   DRM_I915_GEM_CREATE,
   DRM_I915_GEM_EXECBUFFER2,
+  DRM_I915_GEM_SET_DOMAIN,
   DRM_I915_GEM_USERPTR,
   DRM_I915_GEM_WAIT,
   DRM_IOCTL_GEM_CLOSE,

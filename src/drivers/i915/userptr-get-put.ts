@@ -3,7 +3,8 @@
  * No kernel had it.
  *
  * Each buffer that is watched has a get; the mm is the notifier's. The last put needs no worker, for it waits for
- * nothing, and module exit waits for what is left (mmu_notifier_synchronize). What the callback does is as before.
+ * nothing, and module exit waits for what is left (mmu_notifier_synchronize), after it has waited for buffers that start
+ * still holds (v5.3 does not, A-84). What the callback does is as before.
  */
 import { ENOMEM } from '../../base/errno.ts';
 import { errPtr, isErr, ptrErr } from '../../kernel/err-ptr.ts';
@@ -87,4 +88,5 @@ export const userptrGetPut: UserptrVersion = {
   putPages: putPagesWith('trylock'),
   locks: 'struct_mutex',
   knowsUnsynchronized: true,
+  waitsForBuffers: true,
 };

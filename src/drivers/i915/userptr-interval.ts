@@ -38,7 +38,6 @@ import {
   type MmuIntervalNotifierOps,
 } from '../../mmu-notifier/interval.ts';
 import {
-  MMU_NOTIFY_RELEASE,
   mmuNotifierRangeBlockable,
   type MmuNotifierRange,
 } from '../../mmu-notifier/mmu-notifier.ts';
@@ -193,6 +192,12 @@ function submitInitWith({ asksLocked, dropsOnError }: Differences) {
   );
 }
 
+/** PF_EXITING: a thread that has left its address space, and takes it down. */
+function isExiting(): boolean {
+  const { mm, process } = current();
+  return mm === null && process !== null;
+}
+
 // ---- a version -----------------------------------------------------------------------------------
 
 function version(differences: Differences): UserptrVersion {
@@ -204,8 +209,7 @@ function version(differences: Differences): UserptrVersion {
       yield* spinLock(notifierLock);
       yield* mmuIntervalSetSeq(mni, seq);
       yield* spinUnlock(notifierLock);
-      // PF_EXITING: only a task that exits has this event.
-      if (!differences.waitsAtExit && range.event === MMU_NOTIFY_RELEASE) return true;
+      if (!differences.waitsAtExit && isExiting()) return true;
       yield* waitForIdle(obj, false);
       return true;
     },
