@@ -15,6 +15,7 @@ import { ptr, struct, type InstanceOf, type StructObject } from '../kernel/struc
 import type { AddressSpace } from './address-space.ts';
 import type { AnonVma } from './anon-vma.ts';
 import type { MmStruct } from './mm-struct.ts';
+import type { Page } from './page.ts';
 import { vmaNode } from './vma-tree.ts';
 
 export { AddressSpace } from './address-space.ts';
@@ -24,8 +25,12 @@ export { AnonVma } from './anon-vma.ts';
 export interface VmOperations {
   /** Nothing is there for `address` (page aligned): VM_FAULT_*. mmap_sem is held for read. May sleep. */
   readonly fault?: KernelCallable<[vma: VmArea, address: number, flags: number], number>;
+  /** The mapping is a copy of one that is there: a split, a move, a child's. Not linked yet. May sleep. */
+  readonly open?: KernelCallable<[vma: VmArea], void>;
   /** The mapping goes; nothing of it is in a page table any more. May sleep. */
   readonly close?: KernelCallable<[vma: VmArea], void>;
+  /** The page behind a special entry at `address`, which then is counted as others are; NULL for none. Raw. */
+  readonly findSpecialPage?: (vma: VmArea, address: number) => Page | null;
 }
 
 /** struct vm_area_struct: one mapping, [vmStart, vmEnd) in bytes. Stable under mmap_sem, held either way. */

@@ -40,6 +40,8 @@ const dupVma = fn(
       return null;
     }
     if (copy.vmFile !== null) yield* getFile(copy.vmFile);
+    const open = copy.vmOps?.open;
+    if (open !== undefined) yield* open(copy);
     vmaLink(target, copy);
     if (copy.mapping !== null) yield* vmaLinkFile(copy);
     return copy;

@@ -18,7 +18,6 @@ import {
   PTE_PROTNONE,
   ptePfn,
   ptePresent,
-  pteSpecial,
   pteWrite,
   tableOffset,
   type Pte,
@@ -103,7 +102,8 @@ export const followPage = fn(
     if (page !== null && (yield* canWrite(vma, pte, page, flags))) {
       result = (yield* mustUnshare(vma, page, flags)) ? FOLLOW_UNSHARE : page;
     }
-    if (typeof result !== 'number' && !pteSpecial(pte)) {
+    // A driver's special entry is followed only where the driver knows the page: no VM_PFNMAP comes here.
+    if (typeof result !== 'number' && result !== frames(running).zeroPage) {
       if ((flags & FOLL_PIN) !== 0) yield* pinPage(result);
       else if ((flags & FOLL_GET) !== 0) yield* getPage(result);
     }

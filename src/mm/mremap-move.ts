@@ -58,6 +58,8 @@ const copyVma = fn(function* copyVma(vma: VmArea, remap: Remap) {
   }
   const target = yield* vmAreaDup(vma, range);
   if (target === null) return null;
+  const open = target.vmOps?.open;
+  if (open !== undefined) yield* open(target);
   vmaLink(mm, target);
   yield* vmaLinkFile(target);
   return { target, source: vma, needsRmapLocks: false } satisfies Copied;

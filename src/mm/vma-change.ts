@@ -164,6 +164,8 @@ export const splitVma = fn(
       : { start: address, end: vmEnd, pgoff: vmPgoff + (address - vmStart) / PAGE_SIZE };
     const insert = yield* vmAreaDup(vma, range);
     if (insert === null) return -ENOMEM;
+    const open = insert.vmOps?.open;
+    if (open !== undefined) yield* open(insert);
     const main = isNewBelow
       ? { vma, start: address, end: vmEnd }
       : { vma, start: vmStart, end: address };

@@ -6,6 +6,7 @@
  * flushed by the gather, after the end of the notification as in the kernel, and freed after that. A page
  * table goes when no VMA before or after could use it.
  */
+import { warnOn } from '../kernel/assertion.ts';
 import { fn } from '../kernel/call.ts';
 import type { Body } from '../kernel/operation.ts';
 import { spinLock, spinUnlock } from '../kernel/spinlock.ts';
@@ -62,8 +63,11 @@ const zapPresent = fn(
     const pte = yield* ptepGetAndClear(leaf.table, pteIndex(address));
     tlbNoteRange(tlb, address, address + 4096);
     tlb.pages.push(page);
-    if (page.isAnon || (pte & PTE_DIRTY) === 0) {
+    const isSpecial = pteSpecial(pte);
+    if (page.isAnon || isSpecial || (pte & PTE_DIRTY) === 0) {
       yield* pageRemoveRmap(page);
+      // A driver's, of which a map was never counted: print_bad_pte.
+      if (isSpecial) warnOn(page.mapCount.value < 0, 'page_mapcount(page) < 0');
       return false;
     }
     yield* setPageFlag(page, PG_DIRTY);
@@ -94,7 +98,20 @@ function isEntryKept(pte: Pte, details: ZapDetails): boolean {
   return (pte & (PTE_SWAP | PTE_MIGRATION)) !== 0;
 }
 
-const zapPteRange = fn(function* zapPteRange(tlb: MmuGather, leaf: LeafRange, details: ZapDetails) {
+/** `vm_normal_page`: the page of a present entry that is counted, or NULL. */
+function normalPage(vma: VmArea, address: number, pte: Pte): Page | null {
+  if (!pteSpecial(pte)) return pfnToPage(ptePfn(pte));
+  return vma.vmOps?.findSpecialPage?.(vma, address) ?? null;
+}
+
+/** What is taken out, and of which VMA. */
+interface Zap {
+  readonly vma: VmArea;
+  readonly leaf: LeafRange;
+  readonly details: ZapDetails;
+}
+
+const zapPteRange = fn(function* zapPteRange(tlb: MmuGather, { vma, leaf, details }: Zap) {
   const { table } = leaf;
   yield* spinLock(table.ptl);
   let mustFlush = false;
@@ -105,7 +122,7 @@ const zapPteRange = fn(function* zapPteRange(tlb: MmuGather, leaf: LeafRange, de
       if (!isEntryKept(pte, details)) yield* zapNonpresent(leaf, address);
       continue;
     }
-    const page = pteSpecial(pte) ? null : pfnToPage(ptePfn(pte));
+    const page = normalPage(vma, address, pte);
     if (isKept(page, details)) continue;
     if (page === null) {
       yield* ptepGetAndClear(table, pteIndex(address));
@@ -134,7 +151,7 @@ export const unmapSingleVma = fn(function* unmapSingleVma(
   const end = Math.min(vma.vmEnd, bounds.end);
   let leaf = yield* nextLeaf(tlb.mm, start, end);
   while (leaf !== null) {
-    yield* zapPteRange(tlb, leaf, details);
+    yield* zapPteRange(tlb, { vma, leaf, details });
     leaf = yield* nextLeaf(tlb.mm, leaf.end, end);
   }
 });
