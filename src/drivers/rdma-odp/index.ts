@@ -3,13 +3,15 @@ import type { ModuleType } from '../../kernel/module.ts';
 import type { UmemVersion } from './ib-priv.ts';
 import { pagingBySrcu } from './mlx5-dereg.ts';
 import { mlx5Module } from './mlx5-main.ts';
-import type { Mlx5Version } from './mlx5-priv.ts';
+import { pagingByCounts } from './mlx5-odp-interval.ts';
+import type { CountedVersion, Mlx5Version } from './mlx5-priv.ts';
 import {
   umemV53,
   umemV53NoRecheck,
   umemV53Unannotated,
   umemV53Unlocking,
 } from './umem-odp-before-series.ts';
+import { umemInterval } from './umem-odp-interval.ts';
 import {
   umemFixed,
   umemSeries,
@@ -39,6 +41,7 @@ export {
   rdmaCompareSwap,
   rdmaFetchAdd,
   rdmaRead,
+  rdmaReadUnpaged,
   rdmaWrite,
   sendReceive,
   type Nic,
@@ -94,3 +97,40 @@ export const rdmaSeriesUnpublished = version(umemSeries, true, { ...OLD, publish
 export const rdmaV54Unpublished = version(umemV54ListsLast, true, { ...NEWER, publishes: false });
 /** The last, where the children of a region that is destroyed lose their entries first. */
 export const rdmaFixedZapping = version(umemFixed, true, { ...NEWEST, zapsChildren: true });
+
+/** By interval notifiers and counts; nobody waits at module exit, since removing an interval has. */
+const COUNTED: Mlx5Version = { ...NEWEST, paging: pagingByCounts };
+const V6_13: CountedVersion = {
+  exchangesChild: false,
+  putsParent: false,
+  locksRevoke: false,
+  unmapsRevoked: false,
+};
+const V6_14: CountedVersion = {
+  exchangesChild: true,
+  putsParent: true,
+  locksRevoke: true,
+  unmapsRevoked: false,
+};
+
+function later(counted: CountedVersion, mlx5: Mlx5Version = COUNTED): RdmaVersion {
+  return [uverbsModule(umemInterval, false), mlx5Module(mlx5, counted)];
+}
+
+/** v6.13. */
+export const rdmaV613 = later(V6_13);
+/** v6.13 with d3d930411ce3 (B-15). */
+export const rdmaV613Exchanging = later({ ...V6_13, exchangesChild: true });
+/** v6.13 with that and what mended it. */
+export const rdmaV613Putting = later({ ...V6_13, exchangesChild: true, putsParent: true });
+/** v6.13 with abb604a1a9c8 (B-16). */
+export const rdmaV613Revoking = later({ ...V6_13, locksRevoke: true });
+/** v6.13 with all of those. */
+export const rdmaV614 = later(V6_14);
+/** The same, where memory that has lost its region is still unmapped. */
+export const rdmaV614Unmapping = later({ ...V6_14, unmapsRevoked: true });
+/** The same, with wait queues as in the source. */
+export const rdmaV614LateWake = later(
+  { ...V6_14, unmapsRevoked: true },
+  { ...COUNTED, wakesLocked: false },
+);

@@ -62,11 +62,10 @@ import {
   odpLookup,
   updateKlm,
   updateMtt,
-  zapMtt,
+  zapRange,
 } from './mlx5-xlt.ts';
 import { MLX5_IMR_MTT_SIZE } from './nic.ts';
 import {
-  dmaAddressOf,
   ibUmemMmuNotifierRetry,
   ibUmemOdpMapDmaPages,
   ibUmemOdpUnmapDmaPages,
@@ -86,20 +85,6 @@ const killChild = fn(
     yield* writeOnce(odp, 'dying', true);
     yield* atomicInc(parent.numLeafFree);
     yield* scheduleWork(odp.work);
-  },
-  { name: 'mlx5_ib_invalidate_range' },
-);
-
-/** Takes entries of mapped pages of [start, end) away. */
-const zapRange = fn(
-  function* zapRange(odp: UmemOdp, mr: Mlx5IbMr, start: number, end: number) {
-    const isLocked = globals().version!.locksDeath;
-    const from = Math.max(start, ibUmemStart(odp));
-    const to = Math.min(end, ibUmemEnd(odp));
-    for (let address = from; address < to; address += PAGE_SIZE) {
-      const page = (address - ibUmemStart(odp)) / PAGE_SIZE;
-      if ((yield* dmaAddressOf(odp, page, isLocked)) !== 0) yield* zapMtt(mr, page);
-    }
   },
   { name: 'mlx5_ib_invalidate_range' },
 );
@@ -369,7 +354,7 @@ export const pagefaultSingleDataSegment = fn(function* pagefaultSingleDataSegmen
 
 /** Counts a queued prefetch on a region, which its destruction waits for. mr_srcu is held. */
 export const prefetchInc = fn(
-  function* prefetchInc(pd: IbPd, lkey: number): Body<Mlx5IbMr | number> {
+  function* prefetchInc(lkey: number, pd: IbPd | null): Body<Mlx5IbMr | number> {
     const mr = yield* xaLoad(globals().mkeyTable, lkey);
     if (mr === null) return -ENOENT;
     if (!(yield* smpLoadAcquire(mr, 'live'))) return -EFAULT;

@@ -61,7 +61,7 @@ const numPendingPrefetchInc = fn(function* numPendingPrefetchInc(
   const counted: Mlx5IbMr[] = [];
   let error = 0;
   for (const { lkey } of sgList) {
-    const mr = yield* prefetchInc(pd, lkey);
+    const mr = yield* prefetchInc(lkey, pd);
     if (typeof mr !== 'number') counted.push(mr);
     else {
       error = mr;

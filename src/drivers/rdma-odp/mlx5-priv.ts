@@ -111,7 +111,7 @@ export interface Mlx5Paging {
   /** Finds the region of a key and makes pages available: how many, or -errno. Under `readLock`. May sleep. */
   readonly pagefault: KernelCallable<[number, FaultRange, IbPd | null], number>;
   /** Keeps a region for a queued prefetch: it, -ENOENT, -EFAULT or -EINVAL. Under `readLock`. */
-  readonly prefetchInc: KernelCallable<[IbPd, number], Mlx5IbMr | number>;
+  readonly prefetchInc: KernelCallable<[number, IbPd | null], Mlx5IbMr | number>;
   /** Gives that up. The region is still there. */
   readonly prefetchDec: KernelCallable<[Mlx5IbMr], void>;
 }

@@ -17,7 +17,7 @@
  * another is found by the address divided by {@link MLX5_IMR_MTT_SIZE}, which is 16 KiB instead of 1 GiB.
  * Left out: queue pairs and their states, completion queues, memory windows, the fields of commands.
  */
-import { EACCES, EFAULT, ENOMEM, ETIMEDOUT } from '../../base/errno.ts';
+import { EACCES, EFAULT, EINVAL, ENOMEM, ETIMEDOUT } from '../../base/errno.ts';
 import { deviceCompareSwap, deviceFetchAdd, deviceLoad, deviceStore } from '../../device/access.ts';
 import { awaitAnswer, faultQueue, reportFault } from '../../device/fault-queue.ts';
 import { deviceTranslations, type DeviceTranslations } from '../../device/translations.ts';
@@ -137,6 +137,14 @@ export const destroyMkey = fn(function* destroyMkey(mkey: Mkey) {
   yield* smpStoreRelease(mkey, 'kind', FREE);
 });
 
+/** The status that a command on the entries of a key completes with (UMR): 0, or -EINVAL for a key that is gone. */
+export const umrStatus = fn(
+  function* umrStatus(mkey: Mkey) {
+    return (yield* smpLoadAcquire(mkey, 'kind')) === FREE ? -EINVAL : 0;
+  },
+  { name: 'mlx5r_umr_post_send_wait' },
+);
+
 // ---- accesses, for the remote side -----------------------------------------------------------------
 
 /** Where the remote side wants to get. */
@@ -150,6 +158,8 @@ type Attempt = (translations: DeviceTranslations, offset: number) => Call<number
 interface Wish {
   readonly access: number;
   readonly isWrite: boolean;
+  /** The transport is one that the adapter does not page for (`per_transport_caps`). */
+  readonly isUnpaged?: boolean;
   readonly attempt: Attempt;
 }
 
@@ -195,6 +205,7 @@ const access = fn(function* access(nic: Nic, at: RemoteAddress, wish: Wish) {
     if (typeof found === 'number') result = found;
     else result = yield* wish.attempt(found.translations, found.offset);
     if (result !== -EFAULT) return result;
+    if (wish.isUnpaged === true) return -EACCES;
     const error = yield* pageFault(nic, at, wish.isWrite);
     if (error !== 0) return -EACCES;
   }
@@ -209,6 +220,15 @@ export const rdmaRead = fn(function* rdmaRead(nic: Nic, at: RemoteAddress) {
   const wish = { access: IB_ACCESS_REMOTE_READ, isWrite: false, attempt: deviceLoad };
   return yield* access(nic, at, wish);
 });
+
+/** RDMA READ by a transport that this adapter does not page for: without an entry it is refused, and there is no fault. */
+export const rdmaReadUnpaged = fn(
+  function* rdmaReadUnpaged(nic: Nic, at: RemoteAddress) {
+    const wish = { access: IB_ACCESS_REMOTE_READ, isWrite: false, attempt: deviceLoad };
+    return yield* access(nic, at, { ...wish, isUnpaged: true });
+  },
+  { name: 'rdma_read' },
+);
 
 /** RDMA WRITE of a byte: 0, or as {@link rdmaRead}. */
 export const rdmaWrite = fn(function* rdmaWrite(nic: Nic, at: RemoteAddress, byte: number) {

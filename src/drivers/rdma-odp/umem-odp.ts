@@ -141,8 +141,24 @@ export interface MapRequest {
   readonly pages: number;
   /** ODP_READ_ALLOWED_BIT, and perhaps ODP_WRITE_ALLOWED_BIT. */
   readonly accessMask: number;
-  /** `notifiers_seq` from before anything was looked up. */
-  readonly currentSeq: number;
+  /** `notifiers_seq` from before anything was looked up; up to v5.4. */
+  readonly currentSeq?: number;
+}
+
+/** Maps one page for the adapter: false if it has another in that place. umem_mutex is held. */
+export function storePage(odp: UmemOdp, index: number, page: Page, accessMask: number): boolean {
+  const dma = odp.dmaList!.at.get(index);
+  const slot = odp.pageList!.at.get(index);
+  if (dma.address === 0) {
+    dma.address = pageToPfn(page) * ODP_DMA_UNIT + accessMask;
+    slot.page = page;
+    odp.npages += 1;
+    return true;
+  }
+  const isOther = slot.page !== page;
+  if (warnOn(isOther, 'got different pages in IB device and from get_user_pages')) return false;
+  dma.address = pageToPfn(page) * ODP_DMA_UNIT + ((dma.address % ODP_DMA_UNIT) | accessMask);
+  return true;
 }
 
 /** Maps one page for the adapter: 0 or -EAGAIN. umem_mutex is held; gives the page's reference back. */
@@ -152,21 +168,8 @@ const ibUmemOdpMapDmaSinglePage = fn(function* ibUmemOdpMapDmaSinglePage(
   page: Page,
   { accessMask, currentSeq }: MapRequest,
 ) {
-  let error = 0;
-  const dma = odp.dmaList!.at.get(index);
-  const slot = odp.pageList!.at.get(index);
-  if (ibUmemMmuNotifierRetry(odp, currentSeq)) {
-    error = -EAGAIN;
-  } else if (dma.address === 0) {
-    dma.address = pageToPfn(page) * ODP_DMA_UNIT + accessMask;
-    slot.page = page;
-    odp.npages += 1;
-  } else if (slot.page === page) {
-    dma.address = pageToPfn(page) * ODP_DMA_UNIT + ((dma.address % ODP_DMA_UNIT) | accessMask);
-  } else {
-    warnOn(true, 'got different pages in IB device and from get_user_pages');
-    error = -EAGAIN;
-  }
+  const isStale = ibUmemMmuNotifierRetry(odp, currentSeq!);
+  const error = !isStale && storePage(odp, index, page, accessMask) ? 0 : -EAGAIN;
   // Not pinned: the notifier will say when it goes.
   yield* putUserPage(page);
   return error;

@@ -25,6 +25,8 @@ import {
   rdmaSeries,
   rdmaV53,
   rdmaV54,
+  rdmaV613,
+  rdmaV614,
   rdmaWrite,
   REG_MR,
   sendReceive,
@@ -44,6 +46,8 @@ const VERSIONS: readonly (readonly [string, RdmaVersion])[] = [
   ['series', rdmaSeries],
   ['v5.4', rdmaV54],
   ['fixed', rdmaFixed],
+  ['v6.13', rdmaV613],
+  ['v6.14', rdmaV614],
 ];
 
 const ADDRESS = 0x40_0000;
