@@ -5,7 +5,11 @@
  * Who drives it: programs by system calls, their guests, and the mm.
  */
 import { MADV_DONTNEED } from '../../base/mman.ts';
-import { KVM_XEN_HVM_EVTCHN_SEND, KVM_XEN_HVM_SET_ATTR } from '../../drivers/kvm/index.ts';
+import {
+  EVENTFD_SIGNAL,
+  KVM_XEN_HVM_EVTCHN_SEND,
+  KVM_XEN_HVM_SET_ATTR,
+} from '../../drivers/kvm/index.ts';
 import {
   refusingOps,
   subscriberGet,
@@ -13,6 +17,9 @@ import {
   type Subscriber,
 } from '../../drivers/subscriber/index.ts';
 import { goal } from '../../kernel/choose.ts';
+import type { Body } from '../../kernel/operation.ts';
+import type { Machine } from '../../mm/machine.ts';
+import type { Process } from '../../mm/process.ts';
 import { oomReapTaskMm } from '../../mm/oom.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { mmgetNotZero, mmput } from '../../mm-types/mm-struct.ts';
@@ -26,6 +33,7 @@ import {
   guestStore,
   makeVm,
   moduleOf,
+  OLD,
   prepare,
   region,
   setRegion,
@@ -142,6 +150,18 @@ export const kvmSlotDeleted = defineScenario<KvmState>({
   finally: unpin,
 });
 
+/** The host has a cache of the guest's first page, which is not valid yet. */
+function withCache(machine: Machine, variant: string): KvmState {
+  const state = prepare(machine, { module: moduleOf(variant) });
+  machine.runNow(state.process.ioctl(state.fd, KVM_XEN_HVM_SET_ATTR, 0));
+  return state;
+}
+
+function* send({ process, fd }: KvmState): Body<void> {
+  const error = yield* process.ioctl(fd, KVM_XEN_HVM_EVTCHN_SEND, WRITTEN);
+  if (error === 0) goal('the host wrote');
+}
+
 export const kvmCache = defineScenario<KvmState>({
   name: 'kvm-pfncache',
   models: ['B-32', 'C1'],
@@ -149,27 +169,76 @@ export const kvmCache = defineScenario<KvmState>({
     'the host writes to a page of the guest through its cache while another thread drops the page',
   variants: {
     'v5.17': {
-      about: 'the cache becomes valid with a page that was dropped since it was looked up',
+      about: 'the page that was looked up is dropped before it is in the cache',
       expect: FREED,
       alsoKnown: [C1_STALE],
     },
     'v6.1': { about: 'asks under the lock that invalidation takes (58cd407ca4c6)', expect: CLEAN },
   },
+  setup: withCache,
+  tasks: { send: { run: send }, drop },
+  goals: ['the host wrote'],
+  finally: unpin,
+});
+
+export const kvmCacheShared = defineScenario<KvmState>({
+  name: 'kvm-pfncache-shared',
+  models: ['B-32'],
+  about: 'two threads of the host write through the cache, which is not valid yet',
+  variants: {
+    'v5.17': {
+      about:
+        'one says that the cache is valid and lets go of the lock; the other finds no page there',
+      expect: { verdict: 'violation', kind: 'null-dereference', object: 'NULL' },
+    },
+    'v6.1': { about: 'not valid until it is, and one refresh at a time', expect: CLEAN },
+  },
+  setup: withCache,
+  tasks: { one: { run: send }, other: { run: send } },
+  goals: ['the host wrote'],
+  finally: unpin,
+});
+
+interface ChildState extends KvmState {
+  readonly child: Process;
+}
+
+export const kvmExitSignal = defineScenario<ChildState>({
+  name: 'kvm-exit-signal',
+  models: ['A-110', 'I6'],
+  about:
+    'a program exits with its VM open; a child that has the VM’s eventfd signals it, so that the host writes to the guest',
+  variants: {
+    'v6.1': {
+      about: 'release takes away SPTEs, and leaves the cache as it is',
+      expect: FREED,
+      alsoKnown: [{ name: 'A-110', kind: 'invariant', object: 'page' }],
+    },
+    releasing: { about: 'release makes the cache invalid, too (ours)', expect: CLEAN },
+  },
   setup(machine, variant) {
-    const state = prepare(machine, { module: moduleOf(variant) });
-    machine.runNow(state.process.ioctl(state.fd, KVM_XEN_HVM_SET_ATTR, 0));
-    return state;
+    const state = withCache(machine, variant);
+    machine.runNow(state.process.ioctl(state.fd, KVM_XEN_HVM_EVTCHN_SEND, OLD));
+    const child = machine.runNow<Process>(state.process.fork() as never);
+    // The page is the parent's own again, and the cache valid.
+    machine.runNow(state.process.ioctl(state.fd, KVM_XEN_HVM_EVTCHN_SEND, OLD));
+    return { ...state, child };
   },
   tasks: {
-    send: {
-      *run({ process, fd }) {
-        const error = yield* process.ioctl(fd, KVM_XEN_HVM_EVTCHN_SEND, WRITTEN);
-        if (error === 0) goal('the host wrote');
+    program: {
+      *run({ process }) {
+        yield* process.exit();
       },
     },
-    drop,
+    child: {
+      *run({ child, fd }) {
+        const error = yield* child.ioctl(fd, EVENTFD_SIGNAL, WRITTEN);
+        goal(error === 0 ? 'the host wrote' : 'the host did not write');
+        yield* child.exit();
+      },
+    },
   },
-  goals: ['the host wrote'],
+  goals: ['the host wrote', 'the host did not write'],
   finally: unpin,
 });
 
@@ -249,7 +318,7 @@ export const kvmTwoVms = defineScenario<TwoState>({
   finally: unpin,
 });
 
-function twoVms(machine: Parameters<typeof makeVm>[0], variant: string): TwoState {
+function twoVms(machine: Machine, variant: string): TwoState {
   const state = prepare(machine, { module: moduleOf(variant), hasSlot: false });
   const other = makeVm(machine, state, 1);
   machine.runNow(guestStore(other, 0, WRITTEN));
@@ -285,6 +354,8 @@ export const KVM_BUGS = [
   kvmSlotAdded,
   kvmSlotDeleted,
   kvmCache,
+  kvmCacheShared,
+  kvmExitSignal,
   kvmRefused,
   kvmTwoVms,
   kvmFirstVmGone,

@@ -6,6 +6,7 @@ import {
   KVM_SET_USER_MEMORY_REGION,
   kvmCountOnly,
   kvmGetPut,
+  kvmReleasing,
   kvmSeqOnly,
   kvmUnblocked,
   kvmV517,
@@ -36,6 +37,7 @@ const MODULES: Readonly<Record<string, ModuleType>> = {
   unblocked: kvmUnblocked,
   'v5.17': kvmV517,
   'v6.1': kvmV61,
+  releasing: kvmReleasing,
 };
 
 /** The module that a variant is about. */
@@ -44,6 +46,9 @@ export function moduleOf(variant: string): ModuleType {
 }
 
 export const CLEAN = { verdict: 'clean' } as const;
+/** The variants of what both versions do. */
+export const BOTH = { 'v5.3': { expect: CLEAN }, 'v6.1': { expect: CLEAN } } as const;
+
 /** A guest that reads or writes a page which is not the program's any more. */
 export const STALE = {
   verdict: 'violation',

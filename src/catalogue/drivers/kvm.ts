@@ -2,6 +2,7 @@
 import type { Consumer } from '../consumer.ts';
 import { KVM_BUGS } from './kvm-bugs.ts';
 import { kvmPairs, kvmPairsLater, kvmTriples } from './kvm-pairs.ts';
+import { KVM_LIFE } from './kvm-life.ts';
 import { KVM_USE } from './kvm-use.ts';
 
 export const KVM: Consumer = {
@@ -25,6 +26,7 @@ export const KVM: Consumer = {
   scenarios: [
     ...KVM_BUGS,
     ...KVM_USE,
+    ...KVM_LIFE,
     kvmPairs,
     kvmPairsLater,
     kvmTriples,

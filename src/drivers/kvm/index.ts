@@ -2,7 +2,12 @@
 import { kvmVersionCountOnly, kvmVersionSeqOnly, kvmVersionV53 } from './before-series.ts';
 import { kvmVersionGetPut } from './get-put.ts';
 import { kvmModuleOf } from './kvm-main.ts';
-import { kvmVersionUnblocked, kvmVersionV517, kvmVersionV61 } from './later.ts';
+import {
+  kvmVersionReleasing,
+  kvmVersionUnblocked,
+  kvmVersionV517,
+  kvmVersionV61,
+} from './later.ts';
 
 export {
   GUEST_PAGE_COUNT,
@@ -11,6 +16,7 @@ export {
   KVM_MAX_VCPUS,
 } from './kvm.ts';
 export {
+  EVENTFD_SIGNAL,
   KVM_CREATE_VCPU,
   KVM_DEVICE,
   KVM_GET_DIRTY_LOG,
@@ -41,3 +47,6 @@ export const kvmV517 = kvmModuleOf(kvmVersionV517);
 
 /** v6.1: and the cache asks under its lock. */
 export const kvmV61 = kvmModuleOf(kvmVersionV61);
+
+/** v6.1, mended. */
+export const kvmReleasing = kvmModuleOf(kvmVersionReleasing);

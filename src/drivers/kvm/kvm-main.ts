@@ -21,7 +21,7 @@ import {
   kvmVmIoctlGetDirtyLog,
   type KvmUserspaceMemoryRegion,
 } from './memory-region.ts';
-import { kvmGfnToPfnCacheInit, kvmXenSetEvtchn } from './pfncache.ts';
+import { kvmGfnToPfnCacheInit, kvmXenSetEvtchn, kvmXenSetEvtchnFast } from './pfncache.ts';
 import { kvmArchVcpuIoctlRun, kvmVmIoctlCreateVcpu, type KvmRun } from './vcpu.ts';
 
 const { fn } = kvmModule;
@@ -40,6 +40,12 @@ export const KVM_GET_DIRTY_LOG = 'KVM_GET_DIRTY_LOG';
 export const KVM_XEN_HVM_SET_ATTR = 'KVM_XEN_HVM_SET_ATTR';
 /** From v5.17 on: the host writes the byte to that page. */
 export const KVM_XEN_HVM_EVTCHN_SEND = 'KVM_XEN_HVM_EVTCHN_SEND';
+
+/**
+ * From v5.17 on, and for anybody who has the descriptor: stands for a write to an eventfd that was bound to the VM by
+ * KVM_IRQFD; the host writes the byte to that page if it can do so at once.
+ */
+export const EVENTFD_SIGNAL = 'EVENTFD_SIGNAL';
 
 /** A VM of current's mm: the file's. 0, -ENOMEM or -EINTR. */
 const kvmCreateVm = fn(function* kvmCreateVm(file: File) {
@@ -96,6 +102,10 @@ const kvmVmIoctl = fn(function* kvmVmIoctl(
   argument: unknown,
 ) {
   const kvm = file.privateData as Kvm;
+  const hasCache = globals().version!.hvaToPfnRetry !== null;
+  if (command === EVENTFD_SIGNAL && hasCache) {
+    return yield* kvmXenSetEvtchnFast(kvm, argument as number);
+  }
   // A descriptor that was inherited or passed on: the notifier is for another mm.
   if (kvm.mm !== current().mm) return -EIO;
   switch (command) {

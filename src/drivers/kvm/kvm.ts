@@ -24,7 +24,7 @@
  * `mn_invalidate_lock`. The page of a fault is looked up in an SRCU section of the VM, which the change of slots
  * waits for, so a notifier must never wait for `slots_lock`.
  */
-import { deviceTranslations } from '../../device/translations.ts';
+import { deviceTranslations, type DeviceTranslations } from '../../device/translations.ts';
 import { array } from '../../kernel/array.ts';
 import type { KernelCallable } from '../../kernel/call.ts';
 import { listHead, listNode } from '../../kernel/list.ts';
@@ -76,7 +76,7 @@ export type KvmVcpu = InstanceOf<typeof KvmVcpu>;
 
 /** A page of the guest that the host itself writes to, with how to reach it. */
 export const GfnToPfnCache = struct('gfn_to_pfn_cache', {
-  /** Who makes it valid: one at a time. */
+  /** From v5.19 on: who makes it valid, one at a time. */
   refreshLock: mutex(),
   /** Protects all below; a rwlock in the kernel. Invalidation takes it. */
   lock: spinlock(),
@@ -86,8 +86,10 @@ export const GfnToPfnCache = struct('gfn_to_pfn_cache', {
   uhva: 0,
   generation: -1,
   isValid: field(false),
-  /** The mapping in the kernel: page 0 of it. */
-  khva: deviceTranslations(),
+  /** Where the page is mapped in the kernel: `mapping`, or NULL. */
+  khva: ptr<DeviceTranslations>(),
+  /** Page 0 of it. */
+  mapping: deviceTranslations(),
 });
 export type GfnToPfnCache = InstanceOf<typeof GfnToPfnCache>;
 
@@ -146,6 +148,8 @@ export interface KvmVersion {
    * there is no such cache yet.
    */
   readonly hvaToPfnRetry: KernelCallable<[Kvm, GfnToPfnCache], number> | null;
+  /** Whether the cache is refreshed by one at a time. */
+  readonly refreshesAlone?: boolean;
 }
 
 export const globals = kvmModule.data({

@@ -28,6 +28,8 @@ import type {
   MmuNotifierOps,
   MmuNotifierRange,
 } from '../../mmu-notifier/mmu-notifier.ts';
+import { ULONG_MAX } from '../../base/ulong.ts';
+import type { MmStruct } from '../../mm-types/mm-struct.ts';
 import { kvmModule, type Kvm, type KvmMemslots, type KvmVersion } from './kvm.ts';
 import {
   commonOps,
@@ -141,9 +143,19 @@ const publishMemslotsAnyTime = fn(
 interface Differences {
   readonly holdsMemslots: boolean;
   readonly hvaToPfnRetry: KvmVersion['hvaToPfnRetry'];
+  readonly releasesCache?: boolean;
 }
 
-function opsWith(holdsMemslots: boolean): MmuNotifierOps {
+/** No kernel's: the mm ends, and the cache with it. */
+const kvmMmuNotifierReleaseAll = fn(
+  function* kvmMmuNotifierReleaseAll(mn: MmuNotifier, mm: MmStruct) {
+    yield* gfnToPfnCacheInvalidateStart(mmuNotifierToKvm(mn), 0, ULONG_MAX);
+    yield* commonOps.release!(mn, mm);
+  },
+  { name: 'kvm_mmu_notifier_release' },
+);
+
+function opsWith({ holdsMemslots, releasesCache = false }: Differences): MmuNotifierOps {
   const kvmMmuNotifierInvalidateRangeStart = fn(function* kvmMmuNotifierInvalidateRangeStart(
     mn: MmuNotifier,
     { start, end }: MmuNotifierRange,
@@ -168,6 +180,7 @@ function opsWith(holdsMemslots: boolean): MmuNotifierOps {
 
   return {
     ...commonOps,
+    ...(releasesCache ? { release: kvmMmuNotifierReleaseAll } : {}),
     invalidateRangeStart: kvmMmuNotifierInvalidateRangeStart,
     invalidateRangeEnd: kvmMmuNotifierInvalidateRangeEnd,
   };
@@ -197,8 +210,9 @@ function unregisterOf(): KernelCallable<[Kvm], void> {
   );
 }
 
-function version({ holdsMemslots, hvaToPfnRetry: refresh }: Differences): KvmVersion {
-  const kvmMmuNotifierOps = opsWith(holdsMemslots);
+function version(differences: Differences): KvmVersion {
+  const { holdsMemslots, hvaToPfnRetry: refresh } = differences;
+  const kvmMmuNotifierOps = opsWith(differences);
   const kvmInitMmuNotifier = fn(function* kvmInitMmuNotifier(kvm: Kvm) {
     kvm.mmuNotifier.ops = kvmMmuNotifierOps;
     return yield* mmuNotifierRegister(kvm.mmuNotifier, kvm.mm!);
@@ -210,6 +224,7 @@ function version({ holdsMemslots, hvaToPfnRetry: refresh }: Differences): KvmVer
     mmuNotifierRetry: mmuNotifierRetryHva,
     isHeldUp,
     hvaToPfnRetry: refresh,
+    refreshesAlone: refresh === hvaToPfnRetry,
   };
 }
 
@@ -224,3 +239,10 @@ export const kvmVersionV517 = version({ holdsMemslots: true, hvaToPfnRetry: hvaT
 
 /** v6.1: with 58cd407ca4c6. */
 export const kvmVersionV61 = version({ holdsMemslots: true, hvaToPfnRetry });
+
+/** The same, with a release that makes the cache invalid, too. No kernel has it. */
+export const kvmVersionReleasing = version({
+  holdsMemslots: true,
+  hvaToPfnRetry,
+  releasesCache: true,
+});

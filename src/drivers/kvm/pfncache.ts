@@ -3,17 +3,23 @@
  *
  * A user of the cache takes `gpc.lock`, sees that it is valid, and writes; invalidation takes the lock and makes it
  * invalid. Making it valid cannot be done under the lock, since it looks a page up, which may sleep and may itself
- * cause an invalidation. What was invalidated meanwhile must be noticed when the lock is held again:
+ * cause an invalidation. v5.17 says that the cache is valid before it lets go of the lock, so that an invalidation
+ * can say otherwise, and asks for the rest as a fault does:
  *
  *     refresh                                     who changes the page table
+ *     valid, without a page yet
  *     seq; hva_to_pfn: the page, as it is now
- *     racing form: nothing was invalidated
- *                                                 start: the cache is not valid: nothing to do there
- *                                                 the page is freed; end
- *     gpc.lock: valid from here on
+ *                                                 start: no page in the cache, nothing to do there
+ *     no range is counted, and the same seq
+ *                                                 count++; the page is freed; end
+ *     gpc.lock: the page
  *
- * The mended form (58cd407ca4c6) asks under `gpc.lock`. It looks at the count of all ranges that are between start and
- * end, which is raised before the cache is invalidated, and not at that of the faults, which is raised after it.
+ * and another user may find it valid meanwhile, and nothing there. The mended form (58cd407ca4c6, v5.19) leaves it
+ * invalid, and asks under `gpc.lock`. It looks at the count of all ranges that are between start and end, which is
+ * raised before the cache is invalidated, and not at that of the faults, which is raised after it.
+ *
+ * Not even that form is told when the mm ends: `release` is about SPTEs. Signals of an interrupt (KVM_IRQFD) may come
+ * from who is not of the mm; see {@link kvmXenSetEvtchnFast}.
  *
  * Simplified: a VM has one cache; the lock is no rwlock; nobody holds a reference to the page, in either form, as
  * from v5.19 on. Before, the page was pinned until the next refresh: what was written to it was lost all the same.
@@ -24,6 +30,7 @@ import { declareCoherence } from '../../device/coherence.ts';
 import { setDeviceEntry } from '../../device/translations.ts';
 import { awaitCondition, peek } from '../../kernel/await.ts';
 import { dataRace, dataRaceWrite } from '../../kernel/field.ts';
+import { EWOULDBLOCK } from '../../kernel/module.ts';
 import { mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
 import { spinLock, spinUnlock } from '../../kernel/spinlock.ts';
 import { srcuReadLock, srcuReadUnlock } from '../../kernel/srcu.ts';
@@ -36,6 +43,15 @@ import { hvaToPfn } from './page-fault.ts';
 
 const { fn } = kvmModule;
 
+/** `gpc.lock` is held. */
+const unmap = fn(
+  function* unmap(gpc: GfnToPfnCache) {
+    gpc.khva = null;
+    yield* setDeviceEntry(gpc.mapping, 0, null);
+  },
+  { name: 'gpc_unmap_khva' },
+);
+
 /** Makes the cache invalid if it is of [start, end) of the program. */
 export const gfnToPfnCacheInvalidateStart = fn(function* gfnToPfnCacheInvalidateStart(
   kvm: Kvm,
@@ -46,19 +62,22 @@ export const gfnToPfnCacheInvalidateStart = fn(function* gfnToPfnCacheInvalidate
   // Stands for a list with a lock of its own.
   if (!(yield* dataRace(gpc, 'isActive'))) return;
   yield* spinLock(gpc.lock);
-  if (gpc.isValid && gpc.uhva >= start && gpc.uhva < end) {
+  // Without a page there is nothing to take away.
+  if (gpc.isValid && gpc.khva !== null && gpc.uhva >= start && gpc.uhva < end) {
     gpc.isValid = false;
-    yield* setDeviceEntry(gpc.khva, 0, null);
+    yield* unmap(gpc);
   }
   yield* spinUnlock(gpc.lock);
 });
 
 /** Maps the page, and drops the reference that the lookup took. `gpc.lock` is held. */
 const publish = fn(
-  function* publish(kvm: Kvm, { khva, uhva }: GfnToPfnCache, page: Page) {
-    yield* setDeviceEntry(khva, 0, { pfn: pageToPfn(page), isWritable: true });
+  function* publish(kvm: Kvm, gpc: GfnToPfnCache, page: Page) {
+    const { mapping, uhva } = gpc;
+    yield* setDeviceEntry(mapping, 0, { pfn: pageToPfn(page), isWritable: true });
     const cpuPage = uhva / PAGE_SIZE;
-    declareCoherence(khva, { first: 0, end: 1, cpuPage, mm: kvm.mm!, by: 'start' });
+    declareCoherence(mapping, { first: 0, end: 1, cpuPage, mm: kvm.mm!, by: 'start' });
+    gpc.khva = mapping;
     yield* putUserPage(page);
   },
   { name: 'kvm_gfn_to_pfn_cache_refresh' },
@@ -68,6 +87,9 @@ const publish = fn(
 export const hvaToPfnRetryRacing = fn(
   function* hvaToPfnRetryRacing(kvm: Kvm, gpc: GfnToPfnCache) {
     const { uhva } = gpc;
+    yield* unmap(gpc);
+    // An invalidation is to say otherwise.
+    gpc.isValid = true;
     yield* spinUnlock(gpc.lock);
     let page: Page | number;
     for (;;) {
@@ -85,9 +107,12 @@ export const hvaToPfnRetryRacing = fn(
       ]);
     }
     yield* spinLock(gpc.lock);
-    if (typeof page === 'number') return -EFAULT;
+    if (typeof page === 'number') {
+      gpc.isValid = false;
+      return -EFAULT;
+    }
+    // It may not be valid any more.
     yield* publish(kvm, gpc, page);
-    gpc.isValid = true;
     return 0;
   },
   { name: 'hva_to_pfn_retry' },
@@ -129,7 +154,8 @@ export const hvaToPfnRetry = fn(function* hvaToPfnRetry(kvm: Kvm, gpc: GfnToPfnC
 const kvmGfnToPfnCacheRefresh = fn(function* kvmGfnToPfnCacheRefresh(kvm: Kvm) {
   const { gpc } = kvm;
   const gfn = Math.floor(gpc.gpa / PAGE_SIZE);
-  yield* mutexLock(gpc.refreshLock);
+  const { hvaToPfnRetry: lookUp, refreshesAlone = false } = globals().version!;
+  if (refreshesAlone) yield* mutexLock(gpc.refreshLock);
   yield* spinLock(gpc.lock);
   const slots = yield* kvmMemslots(kvm);
   const slot = gfnToMemslot(slots, gfn);
@@ -141,33 +167,39 @@ const kvmGfnToPfnCacheRefresh = fn(function* kvmGfnToPfnCacheRefresh(kvm: Kvm) {
     const isOther = uhva !== gpc.uhva;
     gpc.generation = slots.generation;
     gpc.uhva = uhva;
-    const { hvaToPfnRetry: lookUp } = globals().version!;
     error = gpc.isValid && !isOther ? 0 : yield* lookUp!(kvm, gpc);
   }
   yield* spinUnlock(gpc.lock);
-  yield* mutexUnlock(gpc.refreshLock);
+  if (refreshesAlone) yield* mutexUnlock(gpc.refreshLock);
   return error;
 });
 
-/** The host writes a byte to the start of the page that the cache is of: 0 or -EFAULT. May sleep. */
-export const kvmXenSetEvtchn = fn(function* kvmXenSetEvtchn(kvm: Kvm, byte: number) {
+/**
+ * Writes a byte to the start of the page if the cache is valid: 0, or -EWOULDBLOCK. In any context, and by anybody: an
+ * eventfd that is bound to the VM (KVM_IRQFD) is signalled by whoever has it, which need not be of the VM's mm.
+ */
+export const kvmXenSetEvtchnFast = fn(function* kvmXenSetEvtchnFast(kvm: Kvm, byte: number) {
   const { gpc } = kvm;
   const index = yield* srcuReadLock(kvm.srcu);
-  let result: number | null = null;
-  while (result === null) {
-    yield* spinLock(gpc.lock);
-    const { generation } = yield* kvmMemslots(kvm);
-    if (gpc.isValid && gpc.generation === generation) {
-      const before = yield* deviceStore(gpc.khva, gpc.gpa % PAGE_SIZE, byte);
-      result = Math.min(before, 0);
-    }
-    yield* spinUnlock(gpc.lock);
-    if (result !== null) break;
-    const error = yield* kvmGfnToPfnCacheRefresh(kvm);
-    if (error !== 0) result = error;
+  yield* spinLock(gpc.lock);
+  const { generation } = yield* kvmMemslots(kvm);
+  const isUsable = gpc.isValid && gpc.generation === generation;
+  if (isUsable) yield* deviceStore(gpc.khva!, gpc.gpa % PAGE_SIZE, byte);
+  yield* spinUnlock(gpc.lock);
+  yield* srcuReadUnlock(kvm.srcu, index);
+  return isUsable ? 0 : -EWOULDBLOCK;
+});
+
+/** The same by a thread of the VM's mm, which makes the cache valid if it has to: 0 or -EFAULT. May sleep. */
+export const kvmXenSetEvtchn = fn(function* kvmXenSetEvtchn(kvm: Kvm, byte: number) {
+  const index = yield* srcuReadLock(kvm.srcu);
+  let error = yield* kvmXenSetEvtchnFast(kvm, byte);
+  while (error === -EWOULDBLOCK) {
+    error = yield* kvmGfnToPfnCacheRefresh(kvm);
+    if (error === 0) error = yield* kvmXenSetEvtchnFast(kvm, byte);
   }
   yield* srcuReadUnlock(kvm.srcu, index);
-  return result;
+  return error;
 });
 
 /** `kvm_gfn_to_pfn_cache_init`: from now on it is of the page at `gpa`. `slots_lock` is held. */
@@ -176,7 +208,7 @@ export const kvmGfnToPfnCacheInit = fn(function* kvmGfnToPfnCacheInit(kvm: Kvm, 
   yield* spinLock(gpc.lock);
   gpc.gpa = gpa;
   gpc.isValid = false;
-  yield* setDeviceEntry(gpc.khva, 0, null);
+  yield* unmap(gpc);
   yield* spinUnlock(gpc.lock);
   yield* dataRaceWrite(gpc, 'isActive', true);
 });

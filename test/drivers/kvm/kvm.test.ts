@@ -1,8 +1,18 @@
 /** kvm's calls: what they do, what they refuse, and that nothing is left behind. */
 import { expect, test } from 'vitest';
-import { EEXIST, EFAULT, EINVAL, EIO, ENOENT, ENOMEM, ENOTTY } from '../../../src/base/errno.ts';
+import {
+  EAGAIN,
+  EEXIST,
+  EFAULT,
+  EINVAL,
+  EIO,
+  ENOENT,
+  ENOMEM,
+  ENOTTY,
+} from '../../../src/base/errno.ts';
 import { MADV_DONTNEED, PROT_READ, PROT_WRITE } from '../../../src/base/mman.ts';
 import {
+  EVENTFD_SIGNAL,
   GUEST_PAGE_COUNT,
   KVM_CREATE_VCPU,
   KVM_DEVICE,
@@ -254,10 +264,29 @@ test.each(LATER)('%s: the host writes through its cache, wherever the page is no
   expect(found).toEqual([]);
 });
 
+test.each(LATER)('%s: who has the eventfd may signal, whosever the VM is', (_, module) => {
+  const { found } = program(module, function* user(process, fd) {
+    yield* set(process, fd, slot(1));
+    const child = (yield* process.fork()) as Process;
+    const signal = (byte: number) => child.ioctl(fd, EVENTFD_SIGNAL, byte);
+    expect(yield* signal(1)).toBe(-EAGAIN);
+    yield* process.ioctl(fd, KVM_XEN_HVM_SET_ATTR, 5);
+    expect(yield* signal(1)).toBe(-EAGAIN);
+    yield* process.ioctl(fd, KVM_XEN_HVM_EVTCHN_SEND, 2);
+    expect(yield* signal(3)).toBe(0);
+    expect([yield* process.load(A + 5), yield* child.load(A + 5)]).toEqual([3, 0]);
+    yield* process.munmap(A, PAGE_SIZE);
+    expect(yield* signal(4)).toBe(-EAGAIN);
+    yield* child.exit();
+  });
+  expect(found).toEqual([]);
+});
+
 test('before v5.17 there is no cache', () => {
   program(kvmV53, function* user(process, fd) {
     expect(yield* process.ioctl(fd, KVM_XEN_HVM_SET_ATTR, 0)).toBe(-ENOTTY);
     expect(yield* process.ioctl(fd, KVM_XEN_HVM_EVTCHN_SEND, 0)).toBe(-ENOTTY);
+    expect(yield* process.ioctl(fd, EVENTFD_SIGNAL, 0)).toBe(-ENOTTY);
   });
 });
 
