@@ -22,6 +22,8 @@ export function runOnMachine(
     readonly budget?: Partial<Budget>;
     readonly outcomes?: readonly number[];
     readonly behaviour?: Partial<Behaviour>;
+    /** Works and devices go first, and the bodies only when none of those can go on. */
+    readonly bodiesLast?: boolean;
   } = {},
 ): Ran {
   const machine = bootMachine({
@@ -35,7 +37,9 @@ export function runOnMachine(
   const tasks = bodies(machine);
   for (const [index, body] of tasks.entries()) machine.spawn(`task ${index}`, 'thread', null, body);
   for (;;) {
-    const task = machine.tasks.find((candidate) => machine.isEnabled(candidate));
+    const canGoOn = machine.tasks.filter((candidate) => machine.isEnabled(candidate));
+    const other = canGoOn.find(({ kind }) => options.bodiesLast === true && kind !== 'thread');
+    const task = other ?? canGoOn[0];
     if (task === undefined) break;
     const arity = task.pending?.arity(task) ?? 1;
     machine.step(task, arity > 1 ? (outcomes.shift() ?? 0) : 0);
