@@ -93,6 +93,8 @@ export const GrantMap = struct('gntdev_grant_map', {
   /** Asynchronous forms: slots that are mapped, as far as Xen is concerned. */
   liveGrants: atomic(0),
   unmapData: embed(UnmapData),
+  /** Ours: protects `slots`. Callbacks take it. */
+  lock: mutex(),
   /** Ours: VMAs that are left. */
   liveVmas: atomic(0),
 });

@@ -5,7 +5,8 @@
  *     initialised    only where one was
  *     async          start does not wait for references to pages: a work does (B-23); mmap is refused meanwhile
  *     fixed          ours: the notifier stays until the last VMA is gone and goes by the map's bounds (B-25); entries go
- *                    at once, and only what the kernel has mapped, which is what references need, waits
+ *                    at once, and only what the kernel has mapped, which is what references need, waits; a lock for
+ *                    callbacks that run at the same time (A-102)
  */
 import { EAGAIN, EINVAL } from '../../base/errno.ts';
 import { warnOn } from '../../kernel/assertion.ts';
@@ -18,6 +19,7 @@ import {
 } from '../../kernel/atomic.ts';
 import type { KernelCallable } from '../../kernel/call.ts';
 import { dataRace, dataRaceWrite } from '../../kernel/field.ts';
+import { mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
 import type { Body } from '../../kernel/operation.ts';
 import { refcountInc } from '../../kernel/refcount.ts';
 import { containerOf } from '../../kernel/struct.ts';
@@ -82,22 +84,33 @@ const isReferenced = fn(
 );
 
 /** The work: simplified, it looks again and again, where the kernel's queues itself again. */
-function unmapWork(unmapsEntries: boolean) {
-  return fn(
-    function* gnttabUnmapWork(work: DelayedWork) {
-      const data = containerOf(work, UnmapData, 'gnttabWork');
-      const map = data.map as GrantMap;
-      const range = { offset: data.offset, count: data.count };
-      yield* gnttabWaitForPages(map, range);
-      if (unmapsEntries) yield* gnttabUnmapEntries(map, range);
-      yield* unmapGrantPagesDone(map, range);
-    },
-    { name: 'gnttab_unmap_work' },
-  );
-}
+const unmapAllWork = fn(
+  function* unmapAllWork(work: DelayedWork) {
+    const data = containerOf(work, UnmapData, 'gnttabWork');
+    const map = data.map as GrantMap;
+    const range = { offset: data.offset, count: data.count };
+    yield* gnttabWaitForPages(map, range);
+    yield* gnttabUnmapEntries(map, range);
+    yield* unmapGrantPagesDone(map, range);
+  },
+  { name: 'gnttab_unmap_work' },
+);
 
-const unmapAllWork = unmapWork(true);
-const unmapKernelWork = unmapWork(false);
+/** Ours: the entry is gone already. */
+const unmapKernelWork = fn(
+  function* unmapKernelWork(work: DelayedWork) {
+    const data = containerOf(work, UnmapData, 'gnttabWork');
+    const map = data.map as GrantMap;
+    const slot = { offset: data.offset, count: 1 };
+    yield* gnttabWaitForPages(map, slot);
+    yield* mutexLock(map.lock);
+    yield* gnttabUnmapKernel(map, slot);
+    yield* mutexUnlock(map.lock);
+    yield* atomicSub(map.liveGrants, 1);
+    yield* gntdevPutMap(null, map);
+  },
+  { name: 'gnttab_unmap_work' },
+);
 
 /** The slots that nobody is removing yet. */
 function runsToRemove(map: GrantMap, range: SlotRange) {
@@ -135,36 +148,39 @@ const unmapAsync = fn(
   { name: 'unmap_grant_pages' },
 );
 
-/** Ours: the entries go at once; a work waits for all slots of the map that somebody has references to. */
+/** Takes what the kernel has mapped of a slot whose entry is gone; a work does if somebody has a reference. */
+const unmapSlot = fn(
+  function* unmapSlot(map: GrantMap, at: number) {
+    const slot = { offset: at, count: 1 };
+    if (!(yield* isReferenced(map, slot))) {
+      yield* gnttabUnmapKernel(map, slot);
+      yield* atomicSub(map.liveGrants, 1);
+      return;
+    }
+    yield* refcountInc(map.users);
+    // It is not queued: the slot was not being removed.
+    const data = map.slots.get(at).unmapData;
+    data.map = map;
+    data.offset = at;
+    initDelayedWork(data.gnttabWork, unmapKernelWork);
+    yield* scheduleDelayedWork(data.gnttabWork, 1);
+  },
+  { name: '__unmap_grant_pages' },
+);
+
+/** Ours: the entries go at once, and nobody returns before they are gone. */
 const unmapFixed = fn(
   function* unmapFixed(map: GrantMap, offset: number, count: number) {
+    yield* mutexLock(map.lock);
     for (const run of runsToRemove(map, { offset, count })) {
       markRemoved(map, run);
       yield* gnttabUnmapEntries(map, run);
-      for (let at = run.offset; at < run.offset + run.count; at += 1) {
-        const one = { offset: at, count: 1 };
-        yield* refcountInc(map.users);
-        if (!(yield* isReferenced(map, one))) {
-          yield* unmapGrantPagesDone(map, one);
-          continue;
-        }
-        yield* scheduleDelayedWork(yield* workFor(map, at), 1);
-      }
+      for (let at = run.offset; at < run.offset + run.count; at += 1) yield* unmapSlot(map, at);
     }
+    yield* mutexUnlock(map.lock);
   },
   { name: 'unmap_grant_pages' },
 );
-
-/** The work of a slot, which is not waiting: the slot was not being removed. */
-// oxlint-disable-next-line require-yield
-function* workFor(map: GrantMap, at: number): Body<DelayedWork> {
-  const data = map.slots.get(at).unmapData;
-  data.map = map;
-  data.offset = at;
-  data.count = 1;
-  initDelayedWork(data.gnttabWork, unmapKernelWork);
-  return data.gnttabWork;
-}
 
 // ---- the notifier --------------------------------------------------------------------------------
 

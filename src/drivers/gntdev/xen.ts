@@ -141,11 +141,13 @@ export const gnttabMapRef = fn(
 
 /**
  * `GNTTABOP_unmap_grant_ref`: has Xen take it away again, from page table and TLBs; -EINVAL if the entry is not what Xen
- * wrote: then the frame stays mapped, as far as Xen is concerned. Never sleeps.
+ * wrote, or the handle
+ * is none: then the frame stays mapped, as far as Xen is concerned. Never sleeps.
  */
 export const gnttabUnmapRef = fn(
   function* gnttabUnmapRef(ref: number, at: EntryAddress): Body<number> {
-    const grant = grantOf(ref) as Grant;
+    const grant = grantOf(ref);
+    if (grant === null) return -EINVAL;
     const { table, mm, address } = at;
     yield* spinLock(table.ptl);
     const pte = table.ptes[indexOf(at)] as number;
@@ -173,7 +175,8 @@ export const gnttabMapFrame = fn(
 /** The same, taken back. Nothing of the guest maps the frame any more. */
 export const gnttabUnmapFrame = fn(
   function* gnttabUnmapFrame(ref: number) {
-    yield* atomicDec((grantOf(ref) as Grant).maps);
+    const grant = grantOf(ref);
+    if (grant !== null) yield* atomicDec(grant.maps);
   },
   { name: 'HYPERVISOR_unmap_grant_ref' },
 );
