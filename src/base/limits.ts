@@ -43,7 +43,7 @@ export const BOUNDS_FIRST_MAX = 2;
 /** Bytes of a claim that `claim` reads. */
 export const CLAIM_BYTES_MAX = 1 << 16;
 /** Steps of a claim. */
-export const CLAIM_STEP_COUNT_MAX = 256;
+export const CLAIM_STEP_COUNT_MAX = 512;
 /** Columns of a claim. */
 export const CLAIM_COLUMN_COUNT_MAX = 8;
 /** Steps of a variant's executions in which `claim` looks for what there is, before it searches. */

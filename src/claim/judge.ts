@@ -26,6 +26,7 @@ import {
   type Shown,
   type Sought,
 } from './search.ts';
+import { squeezed } from './phrase.ts';
 import { stepsOf, type Claim } from './steps.ts';
 
 export type ClaimVerdict = 'reachable' | 'not-reachable' | 'ambiguous' | 'undecided';
@@ -120,7 +121,7 @@ class Judge {
       parsed,
       {
         isName: (word) => this.names.has(word),
-        isOperation: (text) => this.operations.has(text),
+        isOperation: (text) => this.operations.has(squeezed(text)),
       },
       (step) => bestScore(step, scope) < Infinity,
     );
@@ -170,7 +171,7 @@ class Judge {
           if (!surveys(subject, countMax, isWanted)) continue;
           for (const { kind, name: called, text } of subject.table.sorts) {
             this.names.add(called);
-            if (kind === 'operation' || kind === 'wait') this.operations.add(text);
+            if (kind === 'operation' || kind === 'wait') this.operations.add(squeezed(text));
           }
         }
         subjects.push(subject);
@@ -180,7 +181,7 @@ class Judge {
   }
 
   /** What in the claim nobody can make anything of. */
-  private puzzlesOf({ steps, empty }: Claim, scope: readonly Subject[]): Puzzle[] {
+  private puzzlesOf({ format, steps, empty }: Claim, scope: readonly Subject[]): Puzzle[] {
     const puzzles: Puzzle[] = empty.map(({ line, text }) => ({
       line,
       text,
@@ -189,7 +190,11 @@ class Judge {
       scenarios: [],
     }));
     const unknown = steps.filter(
-      (step) => step.mention.kind !== 'finding' && bestScore(step, scope) === Infinity,
+      (step) =>
+        step.mention.kind !== 'finding' &&
+        bestScore(step, scope) === Infinity &&
+        // What we have drawn has been there, even if the survey has not come to it.
+        !(format === 'picture' && scope.some(({ isSurveyed }) => !isSurveyed)),
     );
     if (unknown.length > 0) {
       const all = this.survey(this.options.catalogue, CLAIM_NAME_COUNT_MAX);

@@ -10,7 +10,7 @@ import { unreachable } from '../base/assert.ts';
 import type { Finding } from '../kernel/finding.ts';
 import type { EventSort, EventTable } from './event-log.ts';
 import { nameOfOperation } from './event-log.ts';
-import { SYSCALL, type Mention, type Verb } from './phrase.ts';
+import { squeezed, SYSCALL, type Mention, type Verb } from './phrase.ts';
 
 /** One step of a claim. */
 export interface ClaimStep {
@@ -75,11 +75,14 @@ export function scoreOf({ mention, within }: ClaimStep, sort: EventSort): number
   }
   switch (mention.kind) {
     case 'finding':
-      return sort.kind === 'finding' && isFinding(mention, sort.name) ? 0 : NONE;
+      return sort.kind === 'finding' && isFinding(mention, sort.name, objectIn(sort)) ? 0 : NONE;
     case 'place':
       return placeScore(mention, sort);
     case 'text':
-      return isStep(sort) && sort.text === mention.name ? 0 : NONE;
+      // Plain code that others can see is a step, too: its access.
+      return (isStep(sort) || sort.kind === 'access') && squeezed(sort.text) === mention.name
+        ? 0
+        : NONE;
     case 'verb':
       return isStep(sort) && verbFits(mention.verb, sort) ? 20 : NONE;
     case 'path':
@@ -94,10 +97,16 @@ export function scoreOf({ mention, within }: ClaimStep, sort: EventSort): number
 /** Whether the step speaks of such a finding: one that is only seen when all is over. */
 export function fitsEnd({ mention }: ClaimStep): ((finding: Finding) => boolean) | null {
   if (mention.kind !== 'finding') return null;
-  return ({ kind }) => isFinding(mention, kind);
+  return ({ kind, object }) => isFinding(mention, kind, object);
 }
 
-function isFinding({ name }: Mention, kind: string): boolean {
+/** The object of `use-after-free of kfd_process`. */
+function objectIn({ name, text }: EventSort): string {
+  return text.slice(name.length + ' of '.length);
+}
+
+function isFinding({ name, args }: Mention, kind: string, object: string): boolean {
+  if (args !== null) return name === kind && args.endsWith(squeezed(object));
   return name === '*' || name === kind || (name === 'bug' && kind === 'warn');
 }
 

@@ -8,8 +8,10 @@
  */
 import { CLAIM_BYTES_MAX, CLAIM_COLUMN_COUNT_MAX, CLAIM_STEP_COUNT_MAX } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
+import { parsePicture } from './picture.ts';
 
-export type ClaimFormat = 'table' | 'lines' | 'prose' | 'steps';
+/** `picture`: one that we have drawn. */
+export type ClaimFormat = 'picture' | 'table' | 'lines' | 'prose' | 'steps';
 
 /** What stands in one place of a claim. */
 export interface ClaimCell {
@@ -44,7 +46,11 @@ interface Line {
  */
 export function parseClaim(source: string): ParsedClaim {
   const lines = linesOf(source);
-  const parsed = parseTable(lines) ?? parseLines(lines);
+  const picture = parsePicture(lines);
+  const parsed =
+    picture === null
+      ? (parseTable(lines) ?? parseLines(lines))
+      : ({ format: 'picture', ...picture } as const);
   if (parsed.cells.length === 0) {
     throw refused(
       `it has no step. Expected a table with a column for each CPU, lines like 'CPU 0: kfree(p)', ` +

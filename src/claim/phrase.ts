@@ -14,13 +14,13 @@ export type Role = 'at' | 'enter' | 'return' | 'within';
 export type Verb = 'read' | 'write' | 'free' | 'allocate' | 'lock' | 'unlock' | 'unlink';
 
 export interface Mention {
-  /** `text`: an operation as pictures show it, word for word. */
+  /** `text`: an operation as pictures show it, word for word; `name` is {@link squeezed}. */
   readonly kind: 'name' | 'path' | 'place' | 'finding' | 'verb' | 'text';
   /** As in the claim. */
   readonly text: string;
   /** The last identifier of a name, `a.b.c` of a path, `file.ts:12`, the kind of a finding. */
   readonly name: string;
-  /** What stands in the brackets; null without brackets. */
+  /** What stands in the brackets; null without brackets. Of a finding, a text that ends with its object. */
   readonly args: string | null;
   readonly role: Role;
   readonly verb: Verb | null;
@@ -46,11 +46,18 @@ const FINDINGS: readonly (readonly [string, RegExp])[] = [
   ['null-dereference', /\bNULL[- ](?:pointer[- ])?deref\w*\b/i],
   ['err-ptr-dereference', /\bERR_PTR[- ]deref\w*\b/i],
   ['data-race', /\bdata[- ]race\b(?!\()/i],
+  ['irq-inversion', /\bpossible deadlock with an interrupt\b/i],
+  ['lock-order', /\bpossible deadlock\b/i],
   ['deadlock', /\bdead-?lock\w*\b/i],
+  ['livelock', /\blive-?lock\w*\b/i],
+  ['sleeping-in-atomic', /\bsleeping function\b|\bscheduling while atomic\b/i],
+  ['refcount', /\bmisuse of a reference counter\b|\brefcount underflow\b/i],
+  ['lock-misuse', /\bmisuse of a lock\b/i],
+  ['unloaded-code', /\bunloaded code\b/i],
   ['invariant', /\bbroken invariant\b/i],
   ['leak', /\bleak(?:s|ed)?\b/i],
   ['bug', /\bBUG(?:_ON)?\b(?!: (?:use|double|null|sleep))/],
-  ['warn', /\bWARN(?:_ON)?\b/],
+  ['warn', /\bWARN(?:_ON)?\b|<-- WARNING\b/],
   ['*', /\b(?:oops(?:es)?|crash(?:es)?|boom|kaboom)\b/i],
 ];
 
@@ -78,26 +85,64 @@ export interface Words {
   isOperation(text: string): boolean;
 }
 
+/** An operation without its spaces: lines may have been broken anywhere. */
+export function squeezed(text: string): string {
+  return text.replaceAll(/\s+/g, '');
+}
+
 /** What a step mentions, in the order of its words. */
 export function mentionsOf(text: string, words: Words): Mention[] {
+  const row = takenApart(text);
+  if (words.isOperation(row.said)) return mentionsOfOperation(row, row.said);
+  return new Scanner(row.bare, (word) => words.isName(word)).scan();
+}
+
+/** What a row of a picture mentions: an operation, with its callers before it, and a mark. */
+export function mentionsOfRow(text: string, words: Words): Mention[] {
+  const row = takenApart(text);
+  // A step of plain code that touches nothing others see.
+  if (row.said === 'goes on') return mentionsOfOperation(row, '');
+  const parts = [row.said];
+  for (const { index } of row.said.matchAll(/\): /g)) parts.push(row.said.slice(index + 3));
+  const known = parts.find((part) => words.isOperation(part));
+  // It may be one that the survey has not come to.
+  const guess = parts.findLast((part) => /^\w+\(.*\)$/.test(part)) ?? row.said;
+  // Pictures say what the object is.
+  const args = squeezed(row.mark);
+  return mentionsOfOperation(row, known ?? guess).map((one) =>
+    one.kind === 'finding' ? Object.assign({}, one, { args }) : one,
+  );
+}
+
+interface TakenApart {
+  readonly bare: string;
+  readonly said: string;
+  readonly result: string | null;
+  readonly mark: string;
+}
+
+function takenApart(text: string): TakenApart {
   const bare = withoutComments(text).trim();
   const mark = /\s*<-- .*$/.exec(bare)?.[0] ?? '';
   const [said = '', result = null] = bare.slice(0, bare.length - mark.length).split(/\s+→\s+/);
-  if (!words.isOperation(said)) {
-    return new Scanner(bare, (word) => words.isName(word)).scan();
-  }
-  const isValue = result !== null && !/^(?:0x|&|\S+@0x)/.test(result);
+  return { bare, said, result, mark };
+}
+
+function mentionsOfOperation({ result, mark }: TakenApart, said: string): Mention[] {
+  // Addresses are the model's own; what a narrow column has broken may be one.
+  const isValue = result !== null && !/^(?:0x|&|\S+@0x)|\s/.test(result);
   const whole: Mention = {
     kind: 'text',
     text: said,
-    name: said,
+    name: squeezed(said),
     args: null,
     role: 'at',
     verb: null,
     result: isValue ? result : null,
     isSure: true,
   };
-  return [whole, ...new Scanner(mark, () => false).scan()];
+  const marked = new Scanner(mark, () => false).scan().filter(({ kind }) => kind === 'finding');
+  return said === '' ? marked : [whole, ...marked];
 }
 
 function withoutComments(text: string): string {

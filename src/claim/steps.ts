@@ -3,7 +3,7 @@ import { CLAIM_STEP_COUNT_MAX } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
 import type { ClaimStep } from './meaning.ts';
 import type { ParsedClaim } from './parse.ts';
-import { mentionsOf, type Mention, type Words } from './phrase.ts';
+import { mentionsOf, mentionsOfRow, type Mention, type Words } from './phrase.ts';
 
 /** A claim whose words are known, but not what they mean. */
 export interface Claim {
@@ -28,7 +28,10 @@ export function stepsOf(
   const steps: ClaimStep[] = [];
   const empty: { line: number; text: string }[] = [];
   for (const { line, row, label, text } of cells) {
-    const made = stepsOfCell(mentionsOf(text, words)).map(({ mention, within }): ClaimStep => ({
+    const mentions = format === 'picture' ? mentionsOfRow(text, words) : mentionsOf(text, words);
+    // A mark that names no kind of finding: that somebody waits, or what was freed.
+    if (format === 'picture' && mentions.length === 0) continue;
+    const made = stepsOfCell(mentions).map(({ mention, within }): ClaimStep => ({
       line,
       row,
       label,

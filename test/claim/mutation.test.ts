@@ -95,7 +95,7 @@ describe('a damaged claim', () => {
 describe('a claim that is too much', () => {
   it.each([
     ['letters', 'x'.repeat(CLAIM_BYTES_MAX + 1)],
-    ['steps', 'CPU0: kfree(p)\n'.repeat(257)],
+    ['steps', 'CPU0: kfree(p)\n'.repeat(513)],
     ['columns', Array.from({ length: 9 }, (_, at) => `T${at}: kfree(p)`).join('\n')],
     ['an open bracket', `CPU0  CPU1\n${'(\n'.repeat(30_000)}`],
     ['lines that go on', `1. kfree(p)\n${'and so on\n'.repeat(6000)}`],
