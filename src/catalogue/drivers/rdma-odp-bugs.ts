@@ -2,7 +2,6 @@
  * RDMA on-demand paging: explicit regions, and what went wrong with them. Notifier, umem_rwsem and the lists of a region
  * (B-10, B-14, B-47, A-5, A-18, A-50).
  */
-import { MADV_DONTNEED } from '../../base/mman.ts';
 import {
   IB_ACCESS_LOCAL_WRITE,
   rdmaFixed,
@@ -18,6 +17,7 @@ import {
   rdmaV54,
   rdmaV54ListsLast,
   rdmaV54Unpublished,
+  rdmaV614Unmapping,
   REG_MR,
 } from '../../drivers/rdma-odp/index.ts';
 import { goal } from '../../kernel/choose.ts';
@@ -26,18 +26,20 @@ import { armDirectReclaim } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { mmgetNotZero, mmput } from '../../mm-types/mm-struct.ts';
 import { defineScenario } from '../define-scenario.ts';
-import { ADDRESS, dereg, EXPLICIT, munmap, prepare, unpin, type Rdma } from './rdma-odp-subject.ts';
+import {
+  ADDRESS,
+  dereg,
+  EXPLICIT,
+  munmap,
+  setUpWith,
+  unpin,
+  zap,
+  type Rdma,
+} from './rdma-odp-subject.ts';
 
 const INVALIDATED = {
   name: 'a region was told to invalidate',
   calls: 'mlx5_ib_invalidate_range',
-} as const;
-
-const REFUSED = {
-  'v5.3': rdmaV53,
-  'fixed-7608bf40cf24': rdmaV53Unlocking,
-  series: rdmaSeries,
-  'v5.4': rdmaV54,
 } as const;
 
 export const odpRefused = defineScenario<Rdma>({
@@ -53,8 +55,15 @@ export const odpRefused = defineScenario<Rdma>({
     series: { about: 'as does the series', expect: { verdict: 'clean' } },
     'v5.4': { expect: { verdict: 'clean' } },
   },
-  setup: (machine, variant) =>
-    prepare(machine, REFUSED[variant as keyof typeof REFUSED], { region: EXPLICIT }),
+  setup: setUpWith(
+    {
+      'v5.3': rdmaV53,
+      'fixed-7608bf40cf24': rdmaV53Unlocking,
+      series: rdmaSeries,
+      'v5.4': rdmaV54,
+    },
+    { region: EXPLICIT },
+  ),
   tasks: {
     reap: {
       *run({ mm }) {
@@ -68,12 +77,6 @@ export const odpRefused = defineScenario<Rdma>({
   goals: ['the reaper gave up'],
   finally: unpin,
 });
-
-const HALF_MADE = {
-  series: rdmaSeriesUnpublished,
-  'v5.4': rdmaV54Unpublished,
-  'fixed-v5.5': rdmaFixed,
-} as const;
 
 export const odpHalfMade = defineScenario<Rdma>({
   name: 'odp-half-made',
@@ -93,30 +96,25 @@ export const odpHalfMade = defineScenario<Rdma>({
       expect: { verdict: 'clean' },
     },
   },
-  setup: (machine, variant) =>
-    prepare(machine, HALF_MADE[variant as keyof typeof HALF_MADE], { region: null }),
+  setup: setUpWith(
+    {
+      series: rdmaSeriesUnpublished,
+      'v5.4': rdmaV54Unpublished,
+      'fixed-v5.5': rdmaFixed,
+    },
+    { region: null },
+  ),
   tasks: {
     register: {
       *run({ process, fd }) {
         yield* process.ioctl(fd, REG_MR, EXPLICIT);
       },
     },
-    zap: {
-      *run({ process }) {
-        yield* process.madvise(ADDRESS, PAGE_SIZE, MADV_DONTNEED);
-      },
-    },
+    zap,
   },
   goals: [INVALIDATED],
   finally: unpin,
 });
-
-const RECHECK = {
-  'v5.3-no-recheck': rdmaV53NoRecheck,
-  'v5.3': rdmaV53,
-  'series-no-recheck': rdmaSeriesNoRecheck,
-  series: rdmaSeries,
-} as const;
 
 export const odpRecheck = defineScenario<Rdma>({
   name: 'odp-recheck',
@@ -138,19 +136,19 @@ export const odpRecheck = defineScenario<Rdma>({
     },
     series: { about: 'the end looks at users again', expect: { verdict: 'clean' } },
   },
-  setup: (machine, variant) =>
-    prepare(machine, RECHECK[variant as keyof typeof RECHECK], { region: EXPLICIT }),
+  setup: setUpWith(
+    {
+      'v5.3-no-recheck': rdmaV53NoRecheck,
+      'v5.3': rdmaV53,
+      'series-no-recheck': rdmaSeriesNoRecheck,
+      series: rdmaSeries,
+    },
+    { region: EXPLICIT },
+  ),
   tasks: { munmap, dereg },
   goals: [INVALIDATED],
   finally: unpin,
 });
-
-const LISTS = {
-  'v5.3': rdmaV53,
-  series: rdmaSeries,
-  'v5.4': rdmaV54,
-  fixed: rdmaV54ListsLast,
-} as const;
 
 export const odpLists = defineScenario<Rdma>({
   name: 'odp-lists',
@@ -165,14 +163,19 @@ export const odpLists = defineScenario<Rdma>({
     },
     fixed: { about: 'v5.4 with the order of the series', expect: { verdict: 'clean' } },
   },
-  setup: (machine, variant) =>
-    prepare(machine, LISTS[variant as keyof typeof LISTS], { region: EXPLICIT, isMapped: true }),
+  setup: setUpWith(
+    {
+      'v5.3': rdmaV53,
+      series: rdmaSeries,
+      'v5.4': rdmaV54,
+      fixed: rdmaV54ListsLast,
+    },
+    { region: EXPLICIT, isMapped: true },
+  ),
   tasks: { munmap, dereg },
   goals: [INVALIDATED],
   finally: unpin,
 });
-
-const SHORT = { series: rdmaSeriesShortGrace, patient: rdmaSeries } as const;
 
 export const odpShortGrace = defineScenario<Rdma>({
   name: 'odp-short-grace',
@@ -189,31 +192,34 @@ export const odpShortGrace = defineScenario<Rdma>({
       expect: { verdict: 'clean' },
     },
   },
-  setup: (machine, variant) =>
-    prepare(machine, SHORT[variant as keyof typeof SHORT], { region: EXPLICIT }),
+  setup: setUpWith({ series: rdmaSeriesShortGrace, patient: rdmaSeries }, { region: EXPLICIT }),
   tasks: { dereg },
   goals: [{ name: 'the notifier was freed', calls: 'ib_umem_free_notifier' }],
   finally: unpin,
 });
 
-const NESTED = { 'v5.3': rdmaV53, series: rdmaSeries } as const;
 const DEADLOCK = {
   about: 'the fork waits for the writer, which waits for the fork',
   expect: { verdict: 'violation', kind: 'deadlock', object: 'ib_ucontext_per_mm.umem_rwsem' },
 } as const;
+
+const nested = setUpWith(
+  { 'v5.3': rdmaV53, series: rdmaSeries, 'v6.14': rdmaV614Unmapping },
+  { region: EXPLICIT, isMapped: true },
+);
 
 export const odpNested = defineScenario<Rdma>({
   name: 'odp-nested',
   models: ['A-5'],
   about:
     'a fork copies a pinned page and enters reclaim, which invalidates another; a region is deregistered',
-  variants: { 'v5.3': DEADLOCK, series: DEADLOCK },
-  preemptions: 2,
+  variants: {
+    'v5.3': DEADLOCK,
+    series: DEADLOCK,
+    'v6.14': { about: 'nothing is held from start to end', expect: { verdict: 'clean' } },
+  },
   setup(machine, variant) {
-    const state = prepare(machine, NESTED[variant as keyof typeof NESTED], {
-      region: EXPLICIT,
-      isMapped: true,
-    });
+    const state = nested(machine, variant);
     const pinned = { ...EXPLICIT, start: ADDRESS + PAGE_SIZE, access: IB_ACCESS_LOCAL_WRITE };
     machine.runNow(state.process.mmap(pinned.start, PAGE_SIZE));
     machine.runNow(state.process.ioctl(state.fd, REG_MR, pinned));
@@ -232,7 +238,6 @@ export const odpNested = defineScenario<Rdma>({
   finally: unpin,
 });
 
-const LOCKDEP = { 'v5.3': rdmaV53Unannotated, series: rdmaSeriesUnannotated } as const;
 const CYCLE = {
   about: 'the end, with umem_rwsem held for read, reaches what a start takes it in',
   expect: {
@@ -247,8 +252,10 @@ export const odpLockdep = defineScenario<Rdma>({
   models: ['A-5'],
   about: 'what lockdep says of a lock that is held from start to end, with one task alone',
   variants: { 'v5.3': CYCLE, series: CYCLE },
-  setup: (machine, variant) =>
-    prepare(machine, LOCKDEP[variant as keyof typeof LOCKDEP], { region: EXPLICIT }),
+  setup: setUpWith(
+    { 'v5.3': rdmaV53Unannotated, series: rdmaSeriesUnannotated },
+    { region: EXPLICIT },
+  ),
   tasks: { munmap },
   goals: [INVALIDATED],
   finally: unpin,

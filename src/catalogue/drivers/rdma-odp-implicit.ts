@@ -2,7 +2,6 @@
  * RDMA on-demand paging: regions of all memory, whose children faults make and invalidations end (B-11, B-12, B-13, B-14,
  * A-51).
  */
-import { MADV_DONTNEED } from '../../base/mman.ts';
 import type { Variant } from '../../check/scenario.ts';
 import {
   rdmaFixed,
@@ -10,26 +9,33 @@ import {
   rdmaSeries,
   rdmaSeriesLateWake,
   rdmaV53,
+  rdmaSeriesUnpublished,
   rdmaV54ListsLast,
+  rdmaV54Unpublished,
+  rdmaV614Unmapping,
   rdmaWrite,
 } from '../../drivers/rdma-odp/index.ts';
 import { warnOn } from '../../kernel/assertion.ts';
-import type { TaskDefinition } from '../../check/scenario.ts';
-import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
-import { ADDRESS, dereg, exit, IMPLICIT, prepare, unpin, type Rdma } from './rdma-odp-subject.ts';
+import {
+  ADDRESS,
+  dereg,
+  exit,
+  IMPLICIT,
+  fault,
+  setUpWith,
+  unpin,
+  zap,
+  type Rdma,
+} from './rdma-odp-subject.ts';
 
 const CHILD_FREED = { name: 'a child was freed', calls: 'mr_leaf_free_action' } as const;
+const INVALIDATED = {
+  name: 'a region was told to invalidate',
+  calls: 'mlx5_ib_invalidate_range',
+} as const;
 const CHILD_MADE = { name: 'a child was made', calls: 'implicit_mr_alloc' } as const;
 
-/** The program gives the page back; it will be a new one when it is touched again. */
-const zap: TaskDefinition<Rdma> = {
-  *run({ process }) {
-    yield* process.madvise(ADDRESS, PAGE_SIZE, MADV_DONTNEED);
-  },
-};
-
-const DEATH = { 'v5.3': rdmaV53, series: rdmaSeries, 'v5.4': rdmaV54ListsLast } as const;
 const TWICE: Variant = {
   about: 'both find the child without pages and not dying, and both have it destroyed',
   expect: { verdict: 'violation', kind: 'use-after-free', object: 'ib_umem_odp' },
@@ -44,24 +50,19 @@ export const odpDoubleDeath = defineScenario<Rdma>({
     series: TWICE,
     'v5.4': {
       about: '9dc775e7f550: what is left is decided under umem_mutex',
-      expect: { verdict: 'bounded' },
+      expect: { verdict: 'clean' },
     },
   },
-  preemptions: 2,
-  setup: (machine, variant) =>
-    prepare(machine, DEATH[variant as keyof typeof DEATH], { region: IMPLICIT, isMapped: true }),
+  setup: setUpWith(
+    { 'v5.3': rdmaV53, series: rdmaSeries, 'v5.4': rdmaV54ListsLast },
+    { region: IMPLICIT, isMapped: true },
+  ),
   tasks: { zap, zapToo: zap },
   interchangeable: [['zap', 'zapToo']],
   goals: [CHILD_FREED],
   finally: unpin,
 });
 
-const LATE = {
-  'v5.3': rdmaV53,
-  series: rdmaSeries,
-  'v5.4': rdmaV54ListsLast,
-  'fixed-v5.6': rdmaFixed,
-} as const;
 const BUG: Variant = {
   about: 'the fault registers a notifier for an mm that nobody uses any more',
   expect: {
@@ -74,6 +75,12 @@ const BUG: Variant = {
     { name: 'it is not on behalf of the process', kind: 'warn', object: 'mm != current->mm' },
   ],
 };
+
+const late = setUpWith(
+  { 'v5.3': rdmaV53, series: rdmaSeries, 'v5.4': rdmaV54ListsLast, 'fixed-v5.6': rdmaFixed },
+  // A child is made wherever the remote side reads.
+  { region: IMPLICIT, hasMemory: false },
+);
 
 export const odpLateChild = defineScenario<Rdma>({
   name: 'odp-late-child',
@@ -89,11 +96,7 @@ export const odpLateChild = defineScenario<Rdma>({
     },
   },
   setup(machine, variant) {
-    const state = prepare(machine, LATE[variant as keyof typeof LATE], {
-      region: IMPLICIT,
-      // A child is made wherever the remote side reads.
-      hasMemory: false,
-    });
+    const state = late(machine, variant);
     // A child has the same file open, so that the region stays.
     machine.runNow(state.process.fork());
     return state;
@@ -110,7 +113,6 @@ export const odpLateChild = defineScenario<Rdma>({
   finally: unpin,
 });
 
-const STALE = { 'v5.3': rdmaV53, series: rdmaSeries, 'v5.4': rdmaV54ListsLast } as const;
 const LOST: Variant = {
   about: 'the null key of the old child arrives after the key of the new one: nobody will mend it',
   expect: {
@@ -132,8 +134,10 @@ export const odpStaleEntry = defineScenario<Rdma>({
       expect: { verdict: 'clean' },
     },
   },
-  setup: (machine, variant) =>
-    prepare(machine, STALE[variant as keyof typeof STALE], { region: IMPLICIT, isMapped: true }),
+  setup: setUpWith(
+    { 'v5.3': rdmaV53, series: rdmaSeries, 'v5.4': rdmaV54ListsLast },
+    { region: IMPLICIT, isMapped: true },
+  ),
   tasks: {
     zap,
     remote: {
@@ -146,8 +150,6 @@ export const odpStaleEntry = defineScenario<Rdma>({
   goals: [CHILD_FREED, CHILD_MADE],
   finally: unpin,
 });
-
-const WAKE = { series: rdmaSeriesLateWake, fixed: rdmaSeries } as const;
 
 export const odpLateWake = defineScenario<Rdma>({
   name: 'odp-late-wake',
@@ -163,9 +165,47 @@ export const odpLateWake = defineScenario<Rdma>({
       expect: { verdict: 'clean' },
     },
   },
-  setup: (machine, variant) =>
-    prepare(machine, WAKE[variant as keyof typeof WAKE], { region: IMPLICIT, isMapped: true }),
+  setup: setUpWith(
+    { series: rdmaSeriesLateWake, fixed: rdmaSeries },
+    { region: IMPLICIT, isMapped: true },
+  ),
   tasks: { dereg },
   goals: [CHILD_FREED],
+  finally: unpin,
+});
+
+const HALF_MADE: Variant = {
+  about: 'the notifier looks at a child that the fault is still making',
+  expect: { verdict: 'violation', kind: 'data-race', object: 'mlx5_ib_mr.parent' },
+  alsoKnown: [
+    { name: 'its other fields', kind: 'data-race', object: 'mlx5_ib_mr.ibmr.pd' },
+    { name: 'its other fields', kind: 'data-race', object: 'mlx5_ib_mr.ibmr.lkey' },
+  ],
+};
+
+export const odpHalfMadeChild = defineScenario<Rdma>({
+  name: 'odp-half-made-child',
+  models: ['B-14'],
+  about: 'a child is made by a prefetch while the page is given back',
+  variants: {
+    series: HALF_MADE,
+    'v5.4': HALF_MADE,
+    'fixed-v5.5': {
+      about: 'without a mapped page the notifier does not look at it',
+      expect: { verdict: 'clean' },
+    },
+    'v6.14': { expect: { verdict: 'clean' } },
+  },
+  setup: setUpWith(
+    {
+      series: rdmaSeriesUnpublished,
+      'v5.4': rdmaV54Unpublished,
+      'fixed-v5.5': rdmaFixed,
+      'v6.14': rdmaV614Unmapping,
+    },
+    { region: IMPLICIT },
+  ),
+  tasks: { fault, zap },
+  goals: [INVALIDATED],
   finally: unpin,
 });

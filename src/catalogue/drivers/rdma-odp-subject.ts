@@ -4,6 +4,7 @@
  * Who drives it: the program by system calls on /dev/infiniband/uverbs0 and on its memory; the remote side by RDMA READ,
  * WRITE and atomics, which the adapter executes; whoever unloads the modules.
  */
+import { MADV_DONTNEED } from '../../base/mman.ts';
 import type { TaskDefinition } from '../../check/scenario.ts';
 import {
   ADVISE_MR,
@@ -85,6 +86,12 @@ export function prepare(
   return state;
 }
 
+/** A set-up with the version that a variant names. */
+export function setUpWith(versions: Readonly<Record<string, RdmaVersion>>, what: SetUp) {
+  return (machine: Machine, variant: string): Rdma =>
+    prepare(machine, versions[variant] as RdmaVersion, what);
+}
+
 /** The program has the page mapped for the adapter, and waits for it. */
 export function prefetch({ process, fd, key }: Rdma) {
   return process.ioctl(fd, ADVISE_MR, {
@@ -104,6 +111,20 @@ type RdmaTask = TaskDefinition<Rdma>;
 export const dereg: RdmaTask = {
   *run({ process, fd, key }) {
     yield* process.ioctl(fd, DEREG_MR, key);
+  },
+};
+
+/** A fault, which the program asks for and does itself. */
+export const fault: RdmaTask = {
+  *run(state) {
+    yield* prefetch(state);
+  },
+};
+
+/** The program gives the page back; it will be a new one when it is touched again. */
+export const zap: RdmaTask = {
+  *run({ process }) {
+    yield* process.madvise(ADDRESS, PAGE_SIZE, MADV_DONTNEED);
   },
 };
 

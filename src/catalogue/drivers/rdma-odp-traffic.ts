@@ -20,6 +20,7 @@ import {
   rdmaV53,
   rdmaV54ListsLast,
   rdmaFixed,
+  rdmaV614Unmapping,
   rdmaWrite,
   REG_MR,
   sendReceive,
@@ -140,6 +141,7 @@ const FAILING: Readonly<Record<string, RdmaVersion>> = {
   series: rdmaSeries,
   'v5.4': rdmaV54ListsLast,
   fixed: rdmaFixed,
+  'v6.14': rdmaV614Unmapping,
 };
 
 const PINNED = { ...EXPLICIT, access: IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_READ };

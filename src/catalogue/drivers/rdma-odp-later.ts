@@ -1,0 +1,159 @@
+/**
+ * RDMA on-demand paging in its later form, where each region has an interval notifier: what was published about it, and
+ * what one of the fixes leaves (B-15, B-16, A-54).
+ */
+import {
+  DEREG_MR,
+  rdmaV613,
+  rdmaV613Exchanging,
+  rdmaV613Putting,
+  rdmaV613Revoking,
+  rdmaV614,
+  rdmaV614LateWake,
+  rdmaV614Unmapping,
+} from '../../drivers/rdma-odp/index.ts';
+import type { Body } from '../../kernel/operation.ts';
+import { PAGE_SIZE } from '../../mm/vma.ts';
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from '../../mmu-notifier/invalidate.ts';
+import {
+  MMU_NOTIFY_PROTECTION_PAGE,
+  type MmuNotifierRange,
+} from '../../mmu-notifier/mmu-notifier.ts';
+import { defineScenario } from '../define-scenario.ts';
+import {
+  ADDRESS,
+  dereg,
+  EXPLICIT,
+  fault,
+  IMPLICIT,
+  prefetch,
+  setUpWith,
+  unpin,
+  zap,
+  type Rdma,
+} from './rdma-odp-subject.ts';
+
+/** A range is invalidated in which nothing changes: as little as the mm can do. */
+function* invalidate({ mm }: Rdma): Body<void> {
+  const range: MmuNotifierRange = {
+    mm,
+    vma: null,
+    start: ADDRESS,
+    end: ADDRESS + PAGE_SIZE,
+    event: MMU_NOTIFY_PROTECTION_PAGE,
+    flags: 0,
+  };
+  yield* mmuNotifierInvalidateRangeStart(range);
+  yield* mmuNotifierInvalidateRangeEnd(range);
+}
+
+export const odpRequeued = defineScenario<Rdma>({
+  name: 'odp-requeued',
+  models: ['B-15'],
+  about:
+    'a page is given back while it is prefetched, and once more afterwards; the region is of all memory',
+  variants: {
+    'v6.13': {
+      about:
+        'the prefetch maps a page of a child that is being destroyed, which is then destroyed once more',
+      expect: { verdict: 'violation', kind: 'use-after-free', object: 'mlx5_ib_mr' },
+    },
+    'fixed-d3d930411ce3': {
+      about:
+        'whoever takes the child out of the array destroys it; the other keeps the parent for ever',
+      expect: { verdict: 'violation', kind: 'deadlock' },
+    },
+    'v6.14': {
+      about: 'the other gives the parent back',
+      expect: { verdict: 'clean' },
+    },
+  },
+  setup: setUpWith(
+    {
+      'v6.13': rdmaV613,
+      'fixed-d3d930411ce3': rdmaV613Exchanging,
+      'v6.14': rdmaV613Putting,
+    },
+    { region: IMPLICIT, isMapped: true },
+  ),
+  tasks: {
+    fault: {
+      *run(state) {
+        yield* prefetch(state);
+        yield* invalidate(state);
+        yield* state.process.ioctl(state.fd, DEREG_MR, state.key);
+      },
+    },
+    invalidate: {
+      *run(state) {
+        yield* invalidate(state);
+      },
+    },
+  },
+  goals: [{ name: 'a child was destroyed', calls: 'free_implicit_child_mr_work' }],
+  finally: unpin,
+});
+
+export const odpRevoked = defineScenario<Rdma>({
+  name: 'odp-revoked',
+  models: ['B-16', 'A-54'],
+  about: 'a page is unmapped while its region is deregistered',
+  variants: {
+    'v6.13': {
+      about: 'the notifier has the adapter change an entry of a key that is gone',
+      expect: { verdict: 'violation', kind: 'warn', object: 'reg umr failed' },
+    },
+    'fixed-abb604a1a9c8': {
+      about:
+        'the key goes under umem_mutex, and the memory forgets its region: its page is not unmapped',
+      expect: { verdict: 'violation', kind: 'use-after-free', object: 'page' },
+    },
+    'v6.14': {
+      about: 'likewise',
+      expect: { verdict: 'violation', kind: 'use-after-free', object: 'page' },
+    },
+    fixed: {
+      about: 'memory that has lost its region is still unmapped (ours)',
+      expect: { verdict: 'clean' },
+    },
+  },
+  setup: setUpWith(
+    {
+      'v6.13': rdmaV613,
+      'fixed-abb604a1a9c8': rdmaV613Revoking,
+      'v6.14': rdmaV614,
+      fixed: rdmaV614Unmapping,
+    },
+    { region: EXPLICIT, isMapped: true },
+  ),
+  tasks: { zap, dereg },
+  goals: [{ name: 'a region was told to invalidate', calls: 'mlx5_ib_invalidate_range' }],
+  finally: unpin,
+});
+
+export const odpLateWakeLater = defineScenario<Rdma>({
+  name: 'odp-late-wake-later',
+  models: ['A-51'],
+  about: 'a region is deregistered while a fault on it comes to its end',
+  variants: {
+    'v6.14': {
+      about:
+        'the fault gives up the last use, then wakes whoever waits: by then the region may be gone',
+      expect: { verdict: 'violation', kind: 'use-after-free', object: 'mlx5_ib_mr' },
+    },
+    fixed: {
+      about: 'a completion in the place of the counter and its wait queue (ours)',
+      expect: { verdict: 'clean' },
+    },
+  },
+  setup: setUpWith(
+    { 'v6.14': rdmaV614LateWake, fixed: rdmaV614Unmapping },
+    { region: EXPLICIT, isMapped: true },
+  ),
+  tasks: { fault, dereg },
+  goals: [{ name: 'a page was mapped', calls: 'ib_umem_odp_map_dma_and_lock' }],
+  finally: unpin,
+});
