@@ -3,11 +3,12 @@
  * the tables, and nothing else of the address space.
  *
  * Modelled: the walk and the access are one step, which sets the accessed and dirty marks as the CPU's own walks do;
- * a page that is not there, or not writable, is a fault. Simplified: no IOTLB and no cache in the device, so there is
+ * a page that is not there, or not writable, is a fault. Simplified: no IOTLB (iotlb.ts has one), so there is
  * nothing to flush; a fault is answered by nobody (page requests belong to the IOMMU's driver).
  * What walks the tables of an address space that is gone is a use after free of them.
  */
 import { EFAULT } from '../base/errno.ts';
+import type { Memory } from '../kernel/memory.ts';
 import { access, made, Operation, READ, WRITE, type Access } from '../kernel/operation.ts';
 import { OOPS } from '../kernel/oops.ts';
 import { running } from '../kernel/running.ts';
@@ -56,7 +57,7 @@ class IommuAccess extends Operation<number> {
 
   perform(task: Task): number {
     const { root, address, byte } = task.argument as Request;
-    if (!isThere(root)) return -EFAULT;
+    if (!isThere(root.memory, root.path, 'used')) return -EFAULT;
     const table = root.find(address, 1);
     if (table === null) return -EFAULT;
     const pte = entryOf(table, address);
@@ -76,10 +77,10 @@ class IommuAccess extends Operation<number> {
 
 const IOMMU_ACCESS = new IommuAccess(null);
 
-/** Hardware is no task that an oops could end. */
-function isThere(root: PageTables): boolean {
+/** Whether what hardware reaches for is there: it is no task that an oops could end. */
+export function isThere(memory: Memory, path: string, how: 'used' | 'read' | 'written'): boolean {
   try {
-    running.touch(root.memory, root.path, 'used');
+    running.touch(memory, path, how);
     return true;
   } catch (problem) {
     if (problem === OOPS) return false;
@@ -91,12 +92,14 @@ function entryOf(table: PageTable, address: number): Pte {
   return table.ptes[tableIndex(address, 1)] as Pte;
 }
 
-function permits(pte: Pte, isWrite: boolean): boolean {
+/** Whether an entry lets hardware read, or write. */
+export function permits(pte: Pte, isWrite: boolean): boolean {
   const needed = PTE_PRESENT | (isWrite ? PTE_WRITE : 0);
   return (pte & needed) === needed && (pte & PTE_PROTNONE) === 0;
 }
 
-function marked(pte: Pte, isWrite: boolean): Pte {
+/** The entry with the marks that an access sets. */
+export function marked(pte: Pte, isWrite: boolean): Pte {
   return pteModify(pte, PTE_ACCESSED | (isWrite ? PTE_DIRTY : 0), 0);
 }
 

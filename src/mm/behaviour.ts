@@ -63,6 +63,11 @@ export interface Behaviour {
    */
   readonly invalidateRange: 'end' | 'flush';
   /**
+   * Whether an entry that gets more rights is flushed from the TLBs (arm64's ptep_set_access_flags). Others leave an
+   * entry with fewer rights where it is: the CPU faults on it and looks again.
+   */
+  readonly upgradesFlush: boolean;
+  /**
    * When a copy on write tells hardware that walks the CPU's page tables, where flushes do not: under the
    * page-table lock, before the new entry is there (all kernels); or by the end, when others have used it already.
    */
@@ -106,6 +111,7 @@ export const LINUX_6_18: Behaviour = {
   oomReaper: 'nonblock',
   unmapNotifies: 'range',
   invalidateRange: 'flush',
+  upgradesFlush: false,
   copyTellsHardware: 'locked',
   fileCollapseNotifies: true,
   migrateEvent: true,

@@ -57,6 +57,8 @@ const wpPageReuse = fn(function* wpPageReuse(vmf: VmFault, table: PageTable, pte
   const write = (vmf.vma.vmFlags & VM_WRITE) !== 0 ? PTE_WRITE : 0;
   const marks = PTE_ACCESSED | PTE_DIRTY | PTE_SOFT_DIRTY;
   yield* setPteAt(table, pteIndex(vmf.address), pteModify(pte, marks | write, 0));
+  if (behaviourOf(running).upgradesFlush)
+    yield* flushTlbRange(vmf.mm, vmf.address, vmf.address + 4096);
   yield* spinUnlock(table.ptl);
   return 0;
 });
