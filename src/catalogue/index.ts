@@ -10,6 +10,7 @@ import { CORE_SCENARIOS } from './core/index.ts';
 import { AMDGPU_SCENARIOS } from './drivers/amdgpu.ts';
 import { AMDKFD_SCENARIOS } from './drivers/amdkfd.ts';
 import { HMM_SCENARIOS } from './drivers/hmm.ts';
+import { I915 } from './drivers/i915.ts';
 import { KVM } from './drivers/kvm.ts';
 import { amdgpuPairs, nouveauPairs } from './drivers/mirror-pairs.ts';
 import { NOUVEAU_SCENARIOS } from './drivers/nouveau.ts';
@@ -51,6 +52,7 @@ export const DRIVER_SCENARIOS: readonly AnyScenario[] = [
   ...GRU_SCENARIOS.map(hidden),
   ...RDMA_ODP_SCENARIOS.map(hidden),
   ...KVM.scenarios.map(hidden),
+  ...I915.scenarios.map(hidden),
 ];
 
 function listedPrograms(): AnyScenario[] {
