@@ -86,10 +86,10 @@ const publishMemslots = fn(
 
 const mmuNotifierRetry = fn(function* mmuNotifierRetry(kvm: Kvm, seq: number, _hva: number) {
   lockdepAssertHeld(kvm.mmuLock);
-  return peek(kvm, 'mmuNotifierCount') > 0 || peek(kvm, 'mmuNotifierSeq') !== seq;
+  return kvm.mmuNotifierCount > 0 || kvm.mmuNotifierSeq !== seq;
 });
 
-/** Faults look at the count alone. */
+/** Raw: who waits asks at any time. */
 function isAnyInvalidated(kvm: Kvm): boolean {
   return peek(kvm, 'mmuNotifierCount') > 0;
 }
@@ -116,7 +116,7 @@ function halfOf(isOld: (kvm: Kvm, seq: number) => boolean): KvmVersion {
 }
 
 /** Does not notice ranges that were over by then. No kernel has it. */
-export const kvmVersionCountOnly = halfOf(isAnyInvalidated);
+export const kvmVersionCountOnly = halfOf((kvm) => kvm.mmuNotifierCount > 0);
 
 /** Does not notice ranges that have not ended yet. No kernel has it. */
-export const kvmVersionSeqOnly = halfOf((kvm, seq) => peek(kvm, 'mmuNotifierSeq') !== seq);
+export const kvmVersionSeqOnly = halfOf((kvm, seq) => kvm.mmuNotifierSeq !== seq);

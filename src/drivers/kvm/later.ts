@@ -17,7 +17,6 @@ import { peek } from '../../kernel/await.ts';
 import { dataRaceWrite, rcuAssignPointer } from '../../kernel/field.ts';
 import type { Operation } from '../../kernel/operation.ts';
 import { lockdepAssertHeld } from '../../kernel/lockdep.ts';
-import type { KernelCallable } from '../../kernel/call.ts';
 import { spinLock, spinUnlock } from '../../kernel/spinlock.ts';
 import { srcuReadLock, srcuReadUnlock } from '../../kernel/srcu.ts';
 import { schedule } from '../../kernel/sleep.ts';
@@ -46,7 +45,7 @@ const { fn } = kvmModule;
 
 /** Where ranges are that are being invalidated: one that contains them all. mmu_lock is held. */
 function widen(kvm: Kvm, start: number, end: number): void {
-  if (peek(kvm, 'mmuNotifierCount') === 1) {
+  if (kvm.mmuNotifierCount === 1) {
     kvm.mmuNotifierRangeStart = start;
     kvm.mmuNotifierRangeEnd = end;
     return;
@@ -89,7 +88,7 @@ const endRanges = fn(
 
 /** mn_invalidate_lock is held; a refresh of the cache looks at it without. */
 function addActive(kvm: Kvm, by: number): Operation<void> {
-  const count = peek(kvm, 'mnActiveInvalidateCount') + by;
+  const count = kvm.mnActiveInvalidateCount + by;
   return dataRaceWrite(kvm, 'mnActiveInvalidateCount', count);
 }
 
@@ -107,7 +106,7 @@ const letMemslotsGo = fn(
   function* letMemslotsGo(kvm: Kvm) {
     yield* spinLock(kvm.mnInvalidateLock);
     yield* addActive(kvm, -1);
-    const isLast = peek(kvm, 'mnActiveInvalidateCount') === 0;
+    const isLast = kvm.mnActiveInvalidateCount === 0;
     yield* spinUnlock(kvm.mnInvalidateLock);
     // There is one at most who waits: it holds slots_lock.
     if (isLast) yield* wakeUp(kvm.mnMemslotsUpdateRcuwait);
@@ -119,7 +118,7 @@ const letMemslotsGo = fn(
 const publishMemslotsAtRest = fn(
   function* publishMemslotsAtRest(kvm: Kvm, slots: KvmMemslots) {
     yield* spinLock(kvm.mnInvalidateLock);
-    while (peek(kvm, 'mnActiveInvalidateCount') > 0) {
+    while (kvm.mnActiveInvalidateCount > 0) {
       yield* prepareToWait(kvm.mnMemslotsUpdateRcuwait, 'uninterruptible');
       yield* spinUnlock(kvm.mnInvalidateLock);
       yield* schedule();
@@ -186,29 +185,25 @@ function opsWith({ holdsMemslots, releasesCache = false }: Differences): MmuNoti
   };
 }
 
-/** Whether the range that contains all that are being invalidated has the address. */
+/** Whether an address is in the range that contains all that are being invalidated; raw, as who waits asks. */
 function isHeldUp(kvm: Kvm, hva: number): boolean {
-  const { count, start, end } = {
-    count: peek(kvm, 'mmuNotifierCount'),
-    start: peek(kvm, 'mmuNotifierRangeStart'),
-    end: peek(kvm, 'mmuNotifierRangeEnd'),
-  };
-  return count > 0 && hva >= start && hva < end;
+  if (peek(kvm, 'mmuNotifierCount') === 0) return false;
+  return hva >= peek(kvm, 'mmuNotifierRangeStart') && hva < peek(kvm, 'mmuNotifierRangeEnd');
 }
 
 const mmuNotifierRetryHva = fn(function* mmuNotifierRetryHva(kvm: Kvm, seq: number, hva: number) {
   lockdepAssertHeld(kvm.mmuLock);
-  return isHeldUp(kvm, hva) || peek(kvm, 'mmuNotifierSeq') !== seq;
+  const { mmuNotifierCount: count, mmuNotifierRangeStart: start, mmuNotifierRangeEnd: end } = kvm;
+  if (count > 0 && hva >= start && hva < end) return true;
+  return kvm.mmuNotifierSeq !== seq;
 });
 
-function unregisterOf(): KernelCallable<[Kvm], void> {
-  return fn(
-    function* kvmExitMmuNotifier(kvm: Kvm) {
-      yield* mmuNotifierUnregister(kvm.mmuNotifier, kvm.mm!);
-    },
-    { name: 'kvm_destroy_vm' },
-  );
-}
+const kvmExitMmuNotifier = fn(
+  function* kvmExitMmuNotifier(kvm: Kvm) {
+    yield* mmuNotifierUnregister(kvm.mmuNotifier, kvm.mm!);
+  },
+  { name: 'kvm_destroy_vm' },
+);
 
 function version(differences: Differences): KvmVersion {
   const { holdsMemslots, hvaToPfnRetry: refresh } = differences;
@@ -219,7 +214,7 @@ function version(differences: Differences): KvmVersion {
   });
   return {
     register: kvmInitMmuNotifier,
-    unregister: unregisterOf(),
+    unregister: kvmExitMmuNotifier,
     publishMemslots: holdsMemslots ? publishMemslotsAtRest : publishMemslotsAnyTime,
     mmuNotifierRetry: mmuNotifierRetryHva,
     isHeldUp,

@@ -3,7 +3,6 @@ import { dataRace, dataRaceWrite } from '../../kernel/field.ts';
 import { bugOn } from '../../kernel/assertion.ts';
 import { setDeviceEntry } from '../../device/translations.ts';
 import type { Body } from '../../kernel/operation.ts';
-import { peek } from '../../kernel/await.ts';
 import { lockdepAssertHeld } from '../../kernel/lockdep.ts';
 import { spinLock, spinUnlock } from '../../kernel/spinlock.ts';
 import { srcuReadLock, srcuReadUnlock } from '../../kernel/srcu.ts';
@@ -35,7 +34,7 @@ export const gfnRanges = fn(
 export const kvmIncNotifierCount = fn(function* kvmIncNotifierCount(kvm: Kvm) {
   lockdepAssertHeld(kvm.mmuLock);
   // Faults that wait look at it without the lock.
-  yield* dataRaceWrite(kvm, 'mmuNotifierCount', peek(kvm, 'mmuNotifierCount') + 1);
+  yield* dataRaceWrite(kvm, 'mmuNotifierCount', kvm.mmuNotifierCount + 1);
 });
 
 /** One less: what was looked up meanwhile is old, and what is looked up from now on is not. mmu_lock is held. */
@@ -43,11 +42,11 @@ export const kvmDecNotifierCount = fn(function* kvmDecNotifierCount(kvm: Kvm) {
   lockdepAssertHeld(kvm.mmuLock);
   yield* kvmNextNotifierSeq(kvm);
   // Whoever sees the count at zero sees the new sequence: smp_wmb() here, the lock there.
-  yield* dataRaceWrite(kvm, 'mmuNotifierCount', peek(kvm, 'mmuNotifierCount') - 1);
+  yield* dataRaceWrite(kvm, 'mmuNotifierCount', kvm.mmuNotifierCount - 1);
 });
 
 const kvmNextNotifierSeq = fn(function* kvmNextNotifierSeq(kvm: Kvm) {
-  yield* dataRaceWrite(kvm, 'mmuNotifierSeq', peek(kvm, 'mmuNotifierSeq') + 1);
+  yield* dataRaceWrite(kvm, 'mmuNotifierSeq', kvm.mmuNotifierSeq + 1);
 });
 
 /** After {@link kvmDecNotifierCount}, without the lock. */
