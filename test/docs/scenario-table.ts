@@ -22,7 +22,9 @@ function rowOf(scenario: AnyScenario, variant: string): string[] {
   expect(result.asExpected, `${scenario.name} ${variant}`).toBe(true);
   const about = scenario.variants[variant]?.about ?? '';
   const extent = result.complete ? `all ${result.executions}` : `${result.executions}, bounded`;
-  return [`\`${variant}\``, about, foundText(result), extent];
+  // What a WARN_ON says may have bars, which would end the cell.
+  const found = foundText(result).replaceAll('|', String.raw`\|`);
+  return [`\`${variant}\``, about, found, extent];
 }
 
 export function table(rows: readonly (readonly string[])[]): string {
