@@ -5,13 +5,13 @@
 import {
   DEREG_MR,
   rdmaV613,
-  rdmaV613Exchanging,
-  rdmaV613Putting,
+  rdmaV614Keeping,
   rdmaV613Revoking,
   rdmaV614,
   rdmaV614LateWake,
   rdmaV614Unmapping,
 } from '../../drivers/rdma-odp/index.ts';
+import type { TaskDefinition } from '../../check/scenario.ts';
 import type { Body } from '../../kernel/operation.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import {
@@ -50,50 +50,83 @@ function* invalidate({ mm }: Rdma): Body<void> {
   yield* mmuNotifierInvalidateRangeEnd(range);
 }
 
+const EXCHANGES =
+  'd3d930411ce3: whoever takes the child out of the array destroys it, and nobody else';
+const CHILD_DESTROYED = { name: 'a child was destroyed', calls: 'free_implicit_child_mr_work' };
+
+/** Pages the child, which has a page, and has it lose its page again. */
+function* pageAndInvalidate(state: Rdma): Body<void> {
+  yield* prefetch(state);
+  yield* invalidate(state);
+}
+
+const invalidateOnce: TaskDefinition<Rdma> = {
+  *run(state) {
+    yield* invalidate(state);
+  },
+};
+
 export const odpRequeued = defineScenario<Rdma>({
   name: 'odp-requeued',
   models: ['B-15'],
-  about:
-    'a page is given back while it is prefetched, and once more afterwards; the region is of all memory',
+  about: 'a child of a region of all memory is paged while two ranges are invalidated',
   variants: {
     'v6.13': {
       about:
-        'the prefetch maps a page of a child that is being destroyed, which is then destroyed once more',
+        'the fault maps a page of a child that is being destroyed, which is then queued once more',
       expect: { verdict: 'violation', kind: 'use-after-free', object: 'mlx5_ib_mr' },
+      alsoKnown: [
+        { name: 'B-16', kind: 'warn', object: 'reg umr failed' },
+        { name: 'the work is made anew while it is queued', kind: 'warn' },
+      ],
     },
-    'fixed-d3d930411ce3': {
-      about:
-        'whoever takes the child out of the array destroys it; the other keeps the parent for ever',
-      expect: { verdict: 'violation', kind: 'deadlock' },
-    },
-    'v6.14': {
-      about: 'the other gives the parent back',
-      expect: { verdict: 'clean' },
-    },
+    'fixed-d3d930411ce3': { about: EXCHANGES, expect: { verdict: 'bounded' } },
   },
+  // The work that destroys the child is a third task.
+  preemptions: 2,
   setup: setUpWith(
-    {
-      'v6.13': rdmaV613,
-      'fixed-d3d930411ce3': rdmaV613Exchanging,
-      'v6.14': rdmaV613Putting,
-    },
+    { 'v6.13': rdmaV613, 'fixed-d3d930411ce3': rdmaV614Keeping },
     { region: IMPLICIT, isMapped: true },
   ),
   tasks: {
     fault: {
       *run(state) {
-        yield* prefetch(state);
-        yield* invalidate(state);
+        yield* pageAndInvalidate(state);
+      },
+    },
+    invalidate: invalidateOnce,
+  },
+  goals: [CHILD_DESTROYED],
+  finally: unpin,
+});
+
+export const odpKeptParent = defineScenario<Rdma>({
+  name: 'odp-kept-parent',
+  models: ['B-15'],
+  about: 'the same, and then the region is deregistered',
+  variants: {
+    'fixed-d3d930411ce3': {
+      about: 'whoever finds the child taken keeps the parent, which waits for that for ever',
+      expect: { verdict: 'violation', kind: 'deadlock', object: 'mlx5_ib_mr.unused' },
+    },
+    'v6.14': { about: 'it gives the parent back', expect: { verdict: 'bounded' } },
+  },
+  // The work that destroys the child is a third task.
+  preemptions: 2,
+  setup: setUpWith(
+    { 'fixed-d3d930411ce3': rdmaV614Keeping, 'v6.14': rdmaV614Unmapping },
+    { region: IMPLICIT, isMapped: true },
+  ),
+  tasks: {
+    fault: {
+      *run(state) {
+        yield* pageAndInvalidate(state);
         yield* state.process.ioctl(state.fd, DEREG_MR, state.key);
       },
     },
-    invalidate: {
-      *run(state) {
-        yield* invalidate(state);
-      },
-    },
+    invalidate: invalidateOnce,
   },
-  goals: [{ name: 'a child was destroyed', calls: 'free_implicit_child_mr_work' }],
+  goals: [CHILD_DESTROYED],
   finally: unpin,
 });
 

@@ -28,6 +28,9 @@ export const odpPairs = defineScenario<Rdma>({
   models: ['patch 6', 'patch 7'],
   about: 'two of what can happen to a process with a region that is paged on demand, side by side',
   variants: pairs({
+    // The fault is a work: these are three tasks.
+    'access+fork': { preemptions: 2, expect: { verdict: 'bounded' } },
+    'fork+reclaim': { preemptions: 3, expect: { verdict: 'bounded' } },
     'reclaim+exit': { about: 'see odp-lost-end', expect: LOST_END },
     'exit+unload': {
       about: 'see odp-unload',

@@ -30,10 +30,12 @@ import {
 import { warnOn } from '../../kernel/assertion.ts';
 import { fn, type KernelCallable } from '../../kernel/call.ts';
 import { goal } from '../../kernel/choose.ts';
+import { loadModule } from '../../kernel/module.ts';
 import type { Body } from '../../kernel/operation.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
+import { unloadModules } from './rdma-odp-actions.ts';
 import {
   ADDRESS,
   EXPLICIT,
@@ -147,7 +149,9 @@ const FAILING: Readonly<Record<string, RdmaVersion>> = {
 const PINNED = { ...EXPLICIT, access: IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_READ };
 
 /** A program that goes on as long as nothing fails, and then closes. */
-const STORIES: Readonly<Record<string, (state: Rdma) => Body<unknown>>> = {
+type Story = (state: Rdma, version: RdmaVersion) => Body<unknown>;
+
+const STORIES: Readonly<Record<string, Story>> = {
   *explicit({ process, fd }) {
     yield* process.ioctl(fd, REG_MR, EXPLICIT);
   },
@@ -173,9 +177,19 @@ const STORIES: Readonly<Record<string, (state: Rdma) => Body<unknown>>> = {
     const advice = IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH;
     if (key > 0) yield* process.ioctl(fd, ADVISE_MR, { advice, flags: 0, sgList });
   },
+  *remoteChild({ process, fd, nic }) {
+    const key = yield* process.ioctl(fd, REG_MR, IMPLICIT);
+    if (key > 0) yield* rdmaRead(nic, { key, address: ADDRESS });
+  },
   *open({ process }) {
     const fd = yield* process.open(UVERBS_DEVICE);
     if (fd >= 0) yield* process.ioctl(fd, GET_CONTEXT);
+  },
+  *reload({ process, fd }, version) {
+    yield* process.close(fd);
+    yield* unloadModules();
+    const [ibUverbsModule, mlx5Module] = version;
+    if ((yield* loadModule(ibUverbsModule)) === 0) yield* loadModule(mlx5Module);
   },
 };
 
@@ -198,7 +212,8 @@ export const odpFailing = defineScenario<Rdma>({
   tasks: {
     program: {
       *run(state, variant) {
-        yield* (STORIES[variant.split('+')[1] as string] as (state: Rdma) => Body<unknown>)(state);
+        const [version, story] = variant.split('+') as [string, string];
+        yield* (STORIES[story] as Story)(state, FAILING[version] as RdmaVersion);
         yield* state.process.exit();
         goal('the program is over');
       },

@@ -18,7 +18,7 @@ import {
   odpLateWake,
   odpStaleEntry,
 } from './rdma-odp-implicit.ts';
-import { odpLateWakeLater, odpRequeued, odpRevoked } from './rdma-odp-later.ts';
+import { odpKeptParent, odpLateWakeLater, odpRequeued, odpRevoked } from './rdma-odp-later.ts';
 import { odpLostEnd, odpPairs, odpUnload } from './rdma-odp-pairs.ts';
 import type { Rdma } from './rdma-odp-subject.ts';
 import { odpFailing, odpTraffic } from './rdma-odp-traffic.ts';
@@ -36,6 +36,7 @@ export const RDMA_ODP_SCENARIOS: readonly Scenario<Machine, Rdma>[] = [
   odpLockdep,
   odpLists,
   odpRequeued,
+  odpKeptParent,
   odpRevoked,
   odpShortGrace,
   odpLateWake,

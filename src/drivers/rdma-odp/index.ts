@@ -119,17 +119,15 @@ function later(counted: CountedVersion, mlx5: Mlx5Version = COUNTED): RdmaVersio
 
 /** v6.13. */
 export const rdmaV613 = later(V6_13);
-/** v6.13 with d3d930411ce3 (B-15). */
-export const rdmaV613Exchanging = later({ ...V6_13, exchangesChild: true });
-/** v6.13 with that and what mended it. */
-export const rdmaV613Putting = later({ ...V6_13, exchangesChild: true, putsParent: true });
 /** v6.13 with abb604a1a9c8 (B-16). */
 export const rdmaV613Revoking = later({ ...V6_13, locksRevoke: true });
 /** v6.13 with all of those. */
 export const rdmaV614 = later(V6_14);
 /** The same, where memory that has lost its region is still unmapped. */
 export const rdmaV614Unmapping = later({ ...V6_14, unmapsRevoked: true });
-/** The same, with wait queues as in the source. */
+/** That without what mended d3d930411ce3 (B-15). */
+export const rdmaV614Keeping = later({ ...V6_14, unmapsRevoked: true, putsParent: false });
+/** v6.14 with wait queues as in the source. */
 export const rdmaV614LateWake = later(
   { ...V6_14, unmapsRevoked: true },
   { ...COUNTED, wakesLocked: false },

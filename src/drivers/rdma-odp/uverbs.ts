@@ -146,16 +146,18 @@ const ibUverbsClose = fn(function* ibUverbsClose(opened: File) {
 
 // ---- the adapter's driver ---------------------------------------------------------------------------
 
-/** `ib_register_device(device)`: programs can open it. 0, or -EBUSY for a second one. May sleep. */
+/** `ib_register_device(device)`: programs can open it. 0, -ENOMEM, or -EBUSY for a second one. May sleep. */
 export const ibRegisterDevice = fn(function* ibRegisterDevice(device: IbDevice) {
   if (globals().device !== null) return -EBUSY;
   globals().device = device;
-  return yield* registerChrdev(UVERBS_DEVICE, {
+  const error = yield* registerChrdev(UVERBS_DEVICE, {
     owner: ibUverbs.text,
     open: ibUverbsOpen,
     release: ibUverbsClose,
     ioctl: ibUverbsIoctl,
   });
+  if (error !== 0) globals().device = null;
+  return error;
 });
 
 /** `ib_unregister_device(device)`. Its module goes, so no file is open. May sleep. */
