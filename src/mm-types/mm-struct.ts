@@ -69,6 +69,8 @@ export const MmStruct = struct('mm_struct', {
   mmuNotifierMm: ptr<StructObject>(),
   /** v5.3 and before: hmm's own, see drivers/hmm, which knows its type. Under `pageTableLock`. */
   hmm: ptr<StructObject>(),
+  /** Pages that drivers keep pinned on its behalf: what RLIMIT_MEMLOCK would be held against. */
+  pinnedVm: atomic(0),
 });
 export type MmStruct = InstanceOf<typeof MmStruct>;
 
