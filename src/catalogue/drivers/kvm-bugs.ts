@@ -103,6 +103,16 @@ export const kvmSlotAdded = defineScenario<KvmState>({
       about: 'the start sees no slot and is not counted, the end sees one: -1',
       expect: { verdict: 'violation', kind: 'bug' },
     },
+    rwsem: {
+      about:
+        'the slot waits by a rwsem that is held from start to end: callbacks of two ranges wait',
+      expect: {
+        verdict: 'violation',
+        kind: 'lock-order',
+        object: 'kvm.mmu_notifier_slots_lock, mmu_notifier_invalidate_range_start',
+        invariant: 'I11',
+      },
+    },
     'v6.1': { about: 'the slot waits for the end (52ac8b358b0c)', expect: CLEAN },
   },
   setup: (machine, variant) => prepare(machine, { module: moduleOf(variant), hasSlot: false }),

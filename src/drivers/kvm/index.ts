@@ -4,6 +4,7 @@ import { kvmVersionGetPut } from './get-put.ts';
 import { kvmModuleOf } from './kvm-main.ts';
 import {
   kvmVersionReleasing,
+  kvmVersionRwsem,
   kvmVersionUnblocked,
   kvmVersionV517,
   kvmVersionV61,
@@ -41,6 +42,9 @@ export const kvmGetPut = kvmModuleOf(kvmVersionGetPut);
 
 /** Ranges that hit no slot are not counted, and slots come and go meanwhile. */
 export const kvmUnblocked = kvmModuleOf(kvmVersionUnblocked);
+
+/** Slots are held back by a rwsem from start to end. */
+export const kvmRwsem = kvmModuleOf(kvmVersionRwsem);
 
 /** v5.17: slots do not change meanwhile. */
 export const kvmV517 = kvmModuleOf(kvmVersionV517);

@@ -30,6 +30,7 @@ import type { KernelCallable } from '../../kernel/call.ts';
 import { listHead, listNode } from '../../kernel/list.ts';
 import { moduleText } from '../../kernel/module.ts';
 import { mutex } from '../../kernel/mutex.ts';
+import { rwsem } from '../../kernel/rwsem.ts';
 import { spinlock } from '../../kernel/spinlock.ts';
 import { srcuStruct } from '../../kernel/srcu.ts';
 import { embed, field, ptr, struct, type InstanceOf } from '../../kernel/struct.ts';
@@ -110,6 +111,8 @@ export const Kvm = struct('kvm', {
   /** From v5.15 on: ranges between start and end, whether or not a slot is hit. */
   mnInvalidateLock: spinlock(),
   mnActiveInvalidateCount: 0,
+  /** An attempt of 2021: read-held from each start to its end, held for writing to publish slots. */
+  mmuNotifierSlotsLock: rwsem(),
   /** Who changes the slots waits here until there is none. */
   mnMemslotsUpdateRcuwait: waitQueueHead(),
   /** The second translation: gfn to frame. */

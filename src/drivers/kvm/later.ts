@@ -11,21 +11,27 @@
  *     end: a slot; count-- gives -1         [or the reverse: the slot goes, and the count stays]
  *
  * So whoever changes slots waits until no range is between its start and its end (52ac8b358b0c), which start and end
- * count in another counter, under a lock of its own.
+ * count in another counter, under a lock of its own. The optimisation came after that (071064f14d87), so that no kernel
+ * was released without. An earlier version of the patch had a rwsem that is read-held from start to end. Its message tells
+ * what lockdep said of that: ranges nest (who is in one may enter reclaim, which starts another), and the inner one waits
+ * behind a writer who waits for the outer one.
  */
 import { peek } from '../../kernel/await.ts';
 import { dataRaceWrite, rcuAssignPointer } from '../../kernel/field.ts';
 import type { Operation } from '../../kernel/operation.ts';
+import { EAGAIN } from '../../base/errno.ts';
+import { downRead, downReadTrylock, downWrite, upRead, upWrite } from '../../kernel/rwsem.ts';
 import { lockdepAssertHeld } from '../../kernel/lockdep.ts';
 import { spinLock, spinUnlock } from '../../kernel/spinlock.ts';
 import { srcuReadLock, srcuReadUnlock } from '../../kernel/srcu.ts';
 import { schedule } from '../../kernel/sleep.ts';
 import { finishWait, prepareToWait, wakeUp } from '../../kernel/wait.ts';
 import { mmuNotifierRegister, mmuNotifierUnregister } from '../../mmu-notifier/register.ts';
-import type {
-  MmuNotifier,
-  MmuNotifierOps,
-  MmuNotifierRange,
+import {
+  mmuNotifierRangeBlockable,
+  type MmuNotifier,
+  type MmuNotifierOps,
+  type MmuNotifierRange,
 } from '../../mmu-notifier/mmu-notifier.ts';
 import { ULONG_MAX } from '../../base/ulong.ts';
 import type { MmStruct } from '../../mm-types/mm-struct.ts';
@@ -131,6 +137,25 @@ const publishMemslotsAtRest = fn(
   { name: 'install_new_memslots' },
 );
 
+/** Read-held until the end. A range that must not block is not held up by a writer who waits: it is refused. */
+const holdMemslotsByRwsem = fn(
+  function* holdMemslotsByRwsem(kvm: Kvm, range: MmuNotifierRange) {
+    if (!mmuNotifierRangeBlockable(range)) return yield* downReadTrylock(kvm.mmuNotifierSlotsLock);
+    yield* downRead(kvm.mmuNotifierSlotsLock);
+    return true;
+  },
+  { name: 'kvm_mmu_notifier_invalidate_range_start' },
+);
+
+const publishMemslotsByRwsem = fn(
+  function* publishMemslotsByRwsem(kvm: Kvm, slots: KvmMemslots) {
+    yield* downWrite(kvm.mmuNotifierSlotsLock);
+    yield* rcuAssignPointer(kvm, 'memslots', slots);
+    yield* upWrite(kvm.mmuNotifierSlotsLock);
+  },
+  { name: 'install_new_memslots' },
+);
+
 const publishMemslotsAnyTime = fn(
   function* publishMemslotsAnyTime(kvm: Kvm, slots: KvmMemslots) {
     yield* rcuAssignPointer(kvm, 'memslots', slots);
@@ -140,7 +165,8 @@ const publishMemslotsAnyTime = fn(
 
 /** What differs between the versions here. */
 interface Differences {
-  readonly holdsMemslots: boolean;
+  /** By what slots are held back from start to end. */
+  readonly holdsMemslots: 'count' | 'rwsem' | null;
   readonly hvaToPfnRetry: KvmVersion['hvaToPfnRetry'];
   readonly releasesCache?: boolean;
 }
@@ -157,10 +183,12 @@ const kvmMmuNotifierReleaseAll = fn(
 function opsWith({ holdsMemslots, releasesCache = false }: Differences): MmuNotifierOps {
   const kvmMmuNotifierInvalidateRangeStart = fn(function* kvmMmuNotifierInvalidateRangeStart(
     mn: MmuNotifier,
-    { start, end }: MmuNotifierRange,
+    range: MmuNotifierRange,
   ) {
+    const { start, end } = range;
     const kvm = mmuNotifierToKvm(mn);
-    if (holdsMemslots) yield* holdMemslots(kvm);
+    if (holdsMemslots === 'count') yield* holdMemslots(kvm);
+    else if (holdsMemslots === 'rwsem' && !(yield* holdMemslotsByRwsem(kvm, range))) return -EAGAIN;
     // Ahead of the count: a refresh that finds its address held up is told so by the other counter.
     yield* gfnToPfnCacheInvalidateStart(kvm, start, end);
     yield* unmapRanges(kvm, start, end);
@@ -173,7 +201,8 @@ function opsWith({ holdsMemslots, releasesCache = false }: Differences): MmuNoti
   ) {
     const kvm = mmuNotifierToKvm(mn);
     yield* endRanges(kvm, start, end);
-    if (holdsMemslots) yield* letMemslotsGo(kvm);
+    if (holdsMemslots === 'count') yield* letMemslotsGo(kvm);
+    else if (holdsMemslots === 'rwsem') yield* upRead(kvm.mmuNotifierSlotsLock);
     yield* kvmCheckNotifierCount(kvm);
   });
 
@@ -205,6 +234,12 @@ const kvmExitMmuNotifier = fn(
   { name: 'kvm_destroy_vm' },
 );
 
+const PUBLISH = {
+  count: publishMemslotsAtRest,
+  rwsem: publishMemslotsByRwsem,
+  none: publishMemslotsAnyTime,
+} as const;
+
 function version(differences: Differences): KvmVersion {
   const { holdsMemslots, hvaToPfnRetry: refresh } = differences;
   const kvmMmuNotifierOps = opsWith(differences);
@@ -215,7 +250,7 @@ function version(differences: Differences): KvmVersion {
   return {
     register: kvmInitMmuNotifier,
     unregister: kvmExitMmuNotifier,
-    publishMemslots: holdsMemslots ? publishMemslotsAtRest : publishMemslotsAnyTime,
+    publishMemslots: PUBLISH[holdsMemslots ?? 'none'],
     mmuNotifierRetry: mmuNotifierRetryHva,
     isHeldUp,
     hvaToPfnRetry: refresh,
@@ -225,19 +260,25 @@ function version(differences: Differences): KvmVersion {
 
 /** Ranges that hit no slot are not counted, and nothing holds slots back: what 52ac8b358b0c came before to prevent. */
 export const kvmVersionUnblocked = version({
-  holdsMemslots: false,
+  holdsMemslots: null,
   hvaToPfnRetry: null,
 });
 
+/** An earlier version of 52ac8b358b0c. No kernel was released with it. */
+export const kvmVersionRwsem = version({ holdsMemslots: 'rwsem', hvaToPfnRetry: null });
+
 /** v5.17: slots are held back, and the cache is refreshed as it first was. */
-export const kvmVersionV517 = version({ holdsMemslots: true, hvaToPfnRetry: hvaToPfnRetryRacing });
+export const kvmVersionV517 = version({
+  holdsMemslots: 'count',
+  hvaToPfnRetry: hvaToPfnRetryRacing,
+});
 
 /** v6.1: with 58cd407ca4c6. */
-export const kvmVersionV61 = version({ holdsMemslots: true, hvaToPfnRetry });
+export const kvmVersionV61 = version({ holdsMemslots: 'count', hvaToPfnRetry });
 
 /** The same, with a release that makes the cache invalid, too. No kernel has it. */
 export const kvmVersionReleasing = version({
-  holdsMemslots: true,
+  holdsMemslots: 'count',
   hvaToPfnRetry,
   releasesCache: true,
 });
