@@ -54,5 +54,7 @@ export const CLAIM_GLANCE_COUNT_MAX = 6;
 export const CLAIM_NAME_COUNT_MAX = 1;
 /** Scenarios in which a claim is looked for that names none. */
 export const CLAIM_SCENARIO_COUNT_MAX = 8;
+/** Scenarios beyond which a claim is about anything: they are looked at for one execution each only. */
+export const CLAIM_WIDE_COUNT = 60;
 /** Executions of each variant of those, unless `--max-executions` says otherwise. */
 export const CLAIM_UNNAMED_EXECUTION_COUNT_MAX = 20_000;

@@ -9,24 +9,19 @@ import {
   CLAIM_SCENARIO_COUNT_MAX,
   CLAIM_SURVEY_STEPS_MAX,
   CLAIM_UNNAMED_EXECUTION_COUNT_MAX,
+  CLAIM_WIDE_COUNT,
 } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
 import type { AnyScenario } from '../check/scenario.ts';
 import type { EventSort } from './event-log.ts';
 import { scoreLimit, scoreOf, type ClaimStep, type Reading } from './meaning.ts';
 import { obstacleOf, type Obstacle } from './obstacle.ts';
-import { parseClaim } from './parse.ts';
-import {
-  ClaimSearch,
-  Subject,
-  type Ending,
-  type SearchBound,
-  type SearchOptions,
-  type SearchResult,
-  type Shown,
-  type Sought,
-} from './search.ts';
-import { squeezed } from './phrase.ts';
+import { parseClaim, type ParsedClaim } from './parse.ts';
+import type { Shown } from './found.ts';
+import { ClaimSearch, type SearchOptions, type SearchResult, type Sought } from './search.ts';
+import { Subject } from './subject.ts';
+import type { WordIndex } from './word-index.ts';
+import { squeezed, type Words } from './phrase.ts';
 import { stepsOf, type Claim } from './steps.ts';
 
 export type ClaimVerdict = 'reachable' | 'not-reachable' | 'ambiguous' | 'undecided';
@@ -76,6 +71,8 @@ export interface JudgeOptions extends SearchOptions {
   readonly scenarios: readonly AnyScenario[] | null;
   /** All there are, to look for names in. */
   readonly catalogue: readonly AnyScenario[];
+  /** Which of those have which words; null to run them all. */
+  readonly index?: WordIndex | null;
   /** Only this variant. */
   readonly variant: string | null;
   /** The nearest of some names, for what is misspelt. */
@@ -111,20 +108,13 @@ class Judge {
   }
 
   judge(): ClaimAnswer {
-    const { scenarios, catalogue, variant } = this.options;
+    const { scenarios, variant } = this.options;
     const parsed = parseClaim(this.source);
     const isNamed = scenarios !== null;
     const scope = isNamed
       ? this.survey(scenarios, CLAIM_SURVEY_STEPS_MAX)
-      : this.survey(catalogue, CLAIM_GLANCE_COUNT_MAX);
-    const claim = stepsOf(
-      parsed,
-      {
-        isName: (word) => this.names.has(word),
-        isOperation: (text) => this.operations.has(squeezed(text)),
-      },
-      (step) => bestScore(step, scope) < Infinity,
-    );
+      : this.surveyCandidates(parsed);
+    const claim = stepsOf(parsed, this.words, (step) => bestScore(step, scope) < Infinity);
     const puzzles = this.puzzlesOf(claim, scope);
     if (puzzles.length > 0) return { claim, verdict: 'ambiguous', variants: [], puzzles };
     const sought = claim.steps.map((step): Sought => {
@@ -146,6 +136,26 @@ class Judge {
     for (const subject of having) subject.survey(CLAIM_SURVEY_STEPS_MAX);
     const variants = subjects.map((subject) => this.search(claim, sought, subject, having));
     return { claim, verdict: overall(variants), variants, puzzles: [] };
+  }
+
+  private get words(): Words {
+    const { index = null } = this.options;
+    return {
+      isName: (word) => this.names.has(word) || index?.has(word) === true,
+      isOperation: (text) => this.operations.has(squeezed(text)),
+    };
+  }
+
+  /** The scenarios in which the whole claim may be. */
+  private surveyCandidates(parsed: ParsedClaim): Subject[] {
+    const { catalogue, index = null } = this.options;
+    if (index === null) return this.survey(catalogue, CLAIM_GLANCE_COUNT_MAX);
+    const { steps } = stepsOf(parsed, this.words, () => true);
+    const mentions = steps.flatMap(({ mention, within }) => [mention].concat(within));
+    const found = index.candidates(mentions, catalogue);
+    // A claim that may be anywhere is most likely answered by asking for a scenario.
+    const isAnywhere = found.length > CLAIM_WIDE_COUNT;
+    return this.survey(found, isAnywhere ? CLAIM_NAME_COUNT_MAX : CLAIM_GLANCE_COUNT_MAX);
   }
 
   /**
@@ -197,10 +207,12 @@ class Judge {
         !(format === 'picture' && scope.some(({ isSurveyed }) => !isSurveyed)),
     );
     if (unknown.length > 0) {
-      const all = this.survey(this.options.catalogue, CLAIM_NAME_COUNT_MAX);
+      const { catalogue, index = null } = this.options;
+      const all = index === null ? this.survey(catalogue, CLAIM_NAME_COUNT_MAX) : [];
       for (const step of unknown) {
         // Known elsewhere: then it is no riddle, it just does not happen here.
         if (bestScore(step, all) < Infinity) continue;
+        if ((index?.placesOf(step.mention)?.length ?? 0) > 0) continue;
         puzzles.push({
           line: step.line,
           text: step.mention.text,
@@ -214,7 +226,7 @@ class Judge {
   }
 
   private nearestTo({ mention }: ClaimStep): string[] {
-    const left = new Set(this.names);
+    const left = new Set([...this.names, ...(this.options.index?.words ?? [])]);
     const found: string[] = [];
     while (found.length < NEAREST_COUNT_MAX) {
       const name = this.options.nearest(mention.name, [...left]);
@@ -232,7 +244,7 @@ class Judge {
       text: mention.text,
       kind: 'elsewhere',
       nearest: [],
-      scenarios: [
+      scenarios: this.options.index?.placesOf(mention) ?? [
         ...new Set(
           scope
             .filter((subject) => hasReading(steps[at] as Sought, subject))
@@ -378,5 +390,3 @@ function fixedColumns(labels: readonly string[], subject: Subject): Map<string, 
   }
   return fixed;
 }
-
-export type { Ending, SearchBound };

@@ -257,7 +257,8 @@ function pathScore(wanted: string, path: string): number {
   return a.length === 1 ? 1.5 : 2;
 }
 
-function fieldsOf(path: string): string[] {
+/** The fields of a path, as they are called here. */
+export function fieldsOf(path: string): string[] {
   return path
     .replace(/^[&*]+/, '')
     .split(/->|\./)

@@ -12,7 +12,8 @@ import { setRunning } from '../kernel/running.ts';
 import type { Task } from '../kernel/task.ts';
 import { EventLog, nameOfOperation, type TaskEvents } from './event-log.ts';
 import type { Chosen } from './match.ts';
-import type { Nearest, Subject, Witness } from './search.ts';
+import type { Nearest, Witness } from './found.ts';
+import type { Subject } from './subject.ts';
 
 export type ReasonKind =
   | 'lock'

@@ -3,7 +3,8 @@ import { SCENARIOS } from '../catalogue/index.ts';
 import type { AnyScenario } from '../check/scenario.ts';
 import { UsageError } from '../base/usage-error.ts';
 import { judgeClaim, type ClaimVerdict } from '../claim/judge.ts';
-import type { SearchBound, Subject } from '../claim/search.ts';
+import type { SearchBound, Subject } from '../claim/subject.ts';
+import { WordIndex } from '../claim/word-index.ts';
 import type { Counters } from './counters.ts';
 import { EXIT_FINDING, EXIT_LIMIT, EXIT_OK, EXIT_USAGE } from './exit-code.ts';
 import { findNamedScenario, findVariant } from './find-scenario.ts';
@@ -41,6 +42,7 @@ export async function judgeRequest(
   const answer = judgeClaim(source, {
     scenarios,
     catalogue: SCENARIOS,
+    index: scenarios === null ? await wordIndex() : null,
     variant: variant === null || scenarios === null ? variant : variantOf(scenarios, variant),
     nearest,
     resolvePlace,
@@ -55,6 +57,12 @@ export async function judgeRequest(
   const file = request.file === null ? null : displayPath(request.file);
   const { text, json } = presentClaim(answer, file, view);
   return { kind: 'result', text, json, report: null, exitCode: EXIT_OF[answer.verdict] };
+}
+
+/** Where to look for a claim that names no scenario. */
+async function wordIndex(): Promise<WordIndex> {
+  const { WORDS } = await import('../catalogue/words.ts');
+  return new WordIndex(WORDS);
 }
 
 /** The scenarios that are meant; null to find out. */
