@@ -2,7 +2,7 @@
  * nouveau and amdgpu: every pair of what can happen to a client that the scenarios of their own do not have. Both run
  * with what is known to be wrong mended: nothing may be found.
  */
-import type { TaskDefinition, Variant } from '../../check/scenario.ts';
+import type { TaskDefinition } from '../../check/scenario.ts';
 import {
   AMDGPU_DEVICE,
   AMDGPU_GEM_USERPTR_REGISTER,
@@ -11,33 +11,18 @@ import {
 } from '../../drivers/amdgpu/index.ts';
 import { hmmSeries } from '../../drivers/hmm/index.ts';
 import { DRM_NOUVEAU_SVM_INIT, NOUVEAU_DEVICE } from '../../drivers/nouveau/index.ts';
-import { goal } from '../../kernel/choose.ts';
 import { unloadModule } from '../../kernel/module.ts';
 import { defineScenario } from '../define-scenario.ts';
 import * as amdgpu from './amdgpu-subject.ts';
 import * as nouveau from './nouveau-subject.ts';
+import { sideBySide, variantsOf, type Actions } from './pairs.ts';
 
-const CLEAN: Variant = { expect: { verdict: 'clean' } };
-
-/** One variant for each pair. */
-function variantsOf(pairs: readonly string[]): Readonly<Record<string, Variant>> {
-  return Object.fromEntries(pairs.map((pair) => [pair, CLEAN]));
+/** What scenarios have as tasks, as actions. */
+function actionsOf<S>(tasks: Readonly<Record<string, TaskDefinition<S>>>): Actions<S> {
+  return Object.fromEntries(
+    Object.entries(tasks).map(([name, task]) => [name, (state: S) => task.run(state, '')]),
+  );
 }
-
-type Actors<S> = Readonly<Record<string, TaskDefinition<S>>>;
-
-/** The tasks of a scenario whose variants are named `one+other`. */
-function tasksOf<S>(actors: Actors<S>): Actors<S> {
-  const play = (at: number): TaskDefinition<S> => ({
-    *run(state, variant) {
-      yield* (actors[variant.split('+')[at] as string] as TaskDefinition<S>).run(state, variant);
-      goal(at === 0 ? 'the one is over' : 'the other is over');
-    },
-  });
-  return { one: play(0), other: play(1) };
-}
-
-const GOALS = ['the one is over', 'the other is over'] as const;
 
 // ---- nouveau ---------------------------------------------------------------------------------------
 
@@ -80,24 +65,27 @@ export const nouveauPairs = defineScenario<nouveau.NouveauState>({
   ]),
   setup: (machine) => nouveau.nouveauSubject(machine, nouveau.FIXED),
   finally: nouveau.unpin,
-  tasks: tasksOf<nouveau.NouveauState>({
-    init,
-    unload,
-    close: nouveau.close,
-    access: nouveau.gpuWrites,
-    exit: nouveau.exit,
-    munmap: nouveau.munmap,
-    mprotect: nouveau.mprotect,
-    dontneed: nouveau.dontneed,
-    reclaim: nouveau.reclaim,
-    fork: {
-      *run({ process }) {
-        const child = yield* process.fork();
-        if (typeof child !== 'number') yield* child.exit();
+  ...sideBySide(
+    actionsOf<nouveau.NouveauState>({
+      init,
+      unload,
+      close: nouveau.close,
+      access: nouveau.gpuWrites,
+      exit: nouveau.exit,
+      munmap: nouveau.munmap,
+      mprotect: nouveau.mprotect,
+      dontneed: nouveau.dontneed,
+      reclaim: nouveau.reclaim,
+      fork: {
+        *run({ process }) {
+          const child = yield* process.fork();
+          if (typeof child !== 'number') yield* child.exit();
+        },
       },
-    },
-  }),
-  goals: GOALS,
+    }),
+    'first',
+    'second',
+  ),
 });
 
 // ---- amdgpu ----------------------------------------------------------------------------------------
@@ -142,18 +130,21 @@ export const amdgpuPairs = defineScenario<amdgpu.AmdgpuState>({
   ]),
   setup: (machine) => amdgpu.withUserptr(machine, { hmm: hmmSeries, module: amdgpuV55 }),
   finally: amdgpu.unpin,
-  tasks: tasksOf<amdgpu.AmdgpuState>({
-    register,
-    unload,
-    unregister: amdgpu.gemClose,
-    access: amdgpu.submit,
-    close: amdgpu.close,
-    exit: amdgpu.exit,
-    munmap: amdgpu.munmap,
-    mprotect: amdgpu.mprotect,
-    dontneed: amdgpu.dontneed,
-    reclaim: amdgpu.reclaim,
-    fork: amdgpu.fork,
-  }),
-  goals: GOALS,
+  ...sideBySide(
+    actionsOf<amdgpu.AmdgpuState>({
+      register,
+      unload,
+      unregister: amdgpu.gemClose,
+      access: amdgpu.submit,
+      close: amdgpu.close,
+      exit: amdgpu.exit,
+      munmap: amdgpu.munmap,
+      mprotect: amdgpu.mprotect,
+      dontneed: amdgpu.dontneed,
+      reclaim: amdgpu.reclaim,
+      fork: amdgpu.fork,
+    }),
+    'first',
+    'second',
+  ),
 });

@@ -5,12 +5,11 @@
 import { MADV_DONTNEED, PROT_READ } from '../../base/mman.ts';
 import { DRM_IOCTL_GEM_CLOSE } from '../../drivers/radeon/index.ts';
 import type { Variant } from '../../check/scenario.ts';
-import { goal } from '../../kernel/choose.ts';
 import { unloadModule } from '../../kernel/module.ts';
-import type { Body } from '../../kernel/operation.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
+import { pairsOf, sideBySide, triplesOf, type Actions } from './pairs.ts';
 import {
   ADDRESS,
   BOUND,
@@ -25,9 +24,7 @@ import {
   type RadeonState,
 } from './radeon-subject.ts';
 
-type Action = (state: RadeonState) => Body<unknown>;
-
-const ACTIONS: Readonly<Record<string, Action>> = {
+const ACTIONS: Actions<RadeonState> = {
   *register(state) {
     yield* userptr(state, ADDRESS, REGISTERED);
   },
@@ -96,29 +93,12 @@ const OF_FIXED: Special = {
 
 const OF_RETRYING: Special = {};
 
-function pairs(special: Special): Record<string, Variant> {
-  const names = Object.keys(ACTIONS);
-  const found: Record<string, Variant> = {};
-  for (const [at, first] of names.entries()) {
-    for (const second of names.slice(at)) {
-      const pair = `${first}+${second}`;
-      found[pair] = special[pair] ?? { expect: { verdict: 'clean' } };
-    }
-  }
-  return found;
-}
-
-function act(state: RadeonState, variant: string, which: number): Body<unknown> {
-  const name = variant.split('+')[which] as string;
-  return (ACTIONS[name] as Action)(state);
-}
-
-function pairsOf(name: string, version: string, special: Special) {
+function scenarioOf(name: string, version: string, special: Special) {
   return defineScenario<RadeonState>({
     name,
     models: ['patch 8'],
     about: `each thing that can happen to memory that the GPU uses, beside each other one (${version})`,
-    variants: pairs(special),
+    variants: pairsOf(ACTIONS, { special }),
     setup(machine, variant) {
       const module = moduleOf(version);
       const state = prepare(machine, { flags: BOUND, module });
@@ -128,54 +108,29 @@ function pairsOf(name: string, version: string, special: Special) {
       if (isClosed) machine.runNow(state.process.close(state.fd));
       return state;
     },
-    tasks: {
-      first: {
-        cpu: 0,
-        *run(state, variant) {
-          yield* act(state, variant, 0);
-          goal('the first is done');
-        },
-      },
-      second: {
-        cpu: 1,
-        *run(state, variant) {
-          yield* act(state, variant, 1);
-          goal('the second is done');
-        },
-      },
-    },
-    goals: ['the first is done', 'the second is done'],
+    ...sideBySide(ACTIONS, 'first', 'second'),
     finally: unpin,
   });
 }
 
 /** v5.4's form, mended as far as it can be. */
-export const radeonPairs = pairsOf('radeon-pairs', 'fixed', OF_FIXED);
+export const radeonPairs = scenarioOf('radeon-pairs', 'fixed', OF_FIXED);
 /** v5.5's form, mended. */
-export const radeonIntervalPairs = pairsOf('radeon-pairs-interval', 'retrying', OF_RETRYING);
-
-const THREE: Variant = { preemptions: 2, expect: { verdict: 'bounded' } };
+export const radeonIntervalPairs = scenarioOf('radeon-pairs-interval', 'retrying', OF_RETRYING);
 
 export const radeonTriples = defineScenario<RadeonState>({
   ...radeonIntervalPairs,
   name: 'radeon-triples',
   about: 'three things that can happen to memory that the GPU uses (retrying)',
-  variants: {
-    'access+register+close': THREE,
-    'unregister+munmap+drop': THREE,
-    'unregister+drop+exit': THREE,
-    'register+unregister+drop': THREE,
-    'register+munmap+close': THREE,
-  },
-  tasks: {
-    ...radeonIntervalPairs.tasks,
-    third: {
-      cpu: 2,
-      *run(state, variant) {
-        yield* act(state, variant, 2);
-        goal('the third is done');
-      },
-    },
-  },
-  goals: ['the first is done', 'the second is done', 'the third is done'],
+  variants: triplesOf(
+    [
+      'access+register+close',
+      'unregister+munmap+drop',
+      'unregister+drop+exit',
+      'register+unregister+drop',
+      'register+munmap+close',
+    ],
+    2,
+  ),
+  ...sideBySide(ACTIONS, 'first', 'second', 'third'),
 });

@@ -4,6 +4,7 @@ import { gruSegment, gruSeries, gruSeriesNoWait, gruV53 } from '../../drivers/sg
 import { goal } from '../../kernel/choose.ts';
 import type { ModuleType } from '../../kernel/module.ts';
 import { defineScenario } from '../define-scenario.ts';
+import { pairsOf, sideBySide, triplesOf } from './pairs.ts';
 import {
   act,
   ACTIONS,
@@ -60,57 +61,38 @@ const SPECIAL: Readonly<Record<string, Variant>> = {
 };
 
 /** They need a set-up of their own. */
-const LEFT_OUT = new Set(['load', 'copy']);
+const { load: _load, copy: _copy, ...PAIRED } = ACTIONS;
 /** One segment executes one instruction at a time; and what the mm does with itself alone is elsewhere. */
-const SENSELESS = new Set(['access+access', 'steal+steal', 'fork+fork', 'fork+reclaim']);
-
-function pairs(): Record<string, Variant> {
-  const names = Object.keys(ACTIONS).filter((name) => !LEFT_OUT.has(name));
-  const found: Record<string, Variant> = {};
-  for (const [at, first] of names.entries()) {
-    for (const second of names.slice(at)) {
-      const pair = `${first}+${second}`;
-      if (!SENSELESS.has(pair)) found[pair] = SPECIAL[pair] ?? CLEAN;
-    }
-  }
-  return found;
-}
-
-/** The task that does what is at a position of the variant's name. */
-function nth(cpu: number) {
-  return {
-    cpu,
-    *run(state: GruState, variant: string) {
-      yield* act(state, variant.split('+')[cpu] as string);
-      goal(`task ${cpu} is done`);
-    },
-  };
-}
+const SENSELESS: ReadonlySet<string> = new Set([
+  'access+access',
+  'steal+steal',
+  'fork+fork',
+  'fork+reclaim',
+]);
 
 const gruPairs = defineScenario<GruState>({
   name: 'gru-pairs',
   models: ['patch 4'],
   about: 'each thing that can happen to a program that uses a GRU, beside each other one',
-  variants: pairs(),
+  variants: pairsOf(PAIRED, { special: SPECIAL, leftOut: SENSELESS }),
   setup: (machine, variant) => prepare(machine, gruSeries, setUpFor(variant.split('+'))),
-  tasks: { first: nth(0), second: nth(1) },
-  goals: ['task 0 is done', 'task 1 is done'],
+  ...sideBySide(ACTIONS, 'first', 'second'),
   finally: unpin,
 });
+
+const THREE = sideBySide(ACTIONS, 'first', 'second', 'third');
 
 const gruTriples = defineScenario<GruState>({
   name: 'gru-triples',
   models: ['patch 4'],
   about: 'three things beside each other',
-  variants: {
-    'register+unmap+dontneed': { expect: { verdict: 'bounded' } },
-    'access+mprotect+munmap': { expect: { verdict: 'bounded' } },
-    'steal+munmap+dontneed': { expect: { verdict: 'bounded' } },
-  },
-  preemptions: 2,
+  variants: triplesOf(
+    ['register+unmap+dontneed', 'access+mprotect+munmap', 'steal+munmap+dontneed'],
+    2,
+  ),
   setup: (machine, variant) => prepare(machine, gruSeries, setUpFor(variant.split('+'))),
-  tasks: { first: nth(0), second: nth(1), third: nth(2) },
-  goals: ['task 0 is done', 'task 1 is done', 'task 2 is done', STARTED],
+  ...THREE,
+  goals: [...THREE.goals, STARTED],
   finally: unpin,
 });
 
