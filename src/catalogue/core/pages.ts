@@ -3,16 +3,33 @@
  * so too late. The device holds no reference, as secondary MMUs do not.
  */
 import { MAP_FIXED, MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE } from '../../base/mman.ts';
-import { deviceWrite } from '../../drivers/subscriber/index.ts';
+import {
+  Device,
+  deviceFault,
+  deviceRegister,
+  deviceWrite,
+} from '../../drivers/subscriber/index.ts';
 import { goal } from '../../kernel/choose.ts';
+import { allocateStatic } from '../../kernel/slab.ts';
+import type { Body } from '../../kernel/operation.ts';
 import { setBehaviour } from '../../mm/behaviour.ts';
+import { collapseFile } from '../../mm/collapse-file.ts';
+import { migratePage } from '../../mm/migrate.ts';
 import { oomReapTaskMm } from '../../mm/oom.ts';
+import { findGetPage } from '../../mm/page-cache.ts';
 import type { Process } from '../../mm/process.ts';
-import { PAGE_SIZE } from '../../mm/vma.ts';
-import { mmgetNotZero, mmput } from '../../mm-types/mm-struct.ts';
+import { findVma, PAGE_SIZE } from '../../mm/vma.ts';
+import type { AddressSpace } from '../../mm-types/address-space.ts';
+import { mmgetNotZero, mmgrab, mmput } from '../../mm-types/mm-struct.ts';
+import { PMD_SIZE } from '../../mm-types/page-table.ts';
 import { mmuNotifierUnregister } from '../../mmu-notifier/register.ts';
 import { defineScenario } from '../define-scenario.ts';
 import { ADDRESS, unpin, withDevice, type DeviceState } from './subject.ts';
+
+function* unregister(state: DeviceState): Body<void> {
+  yield* mmuNotifierUnregister(state.device.mn, state.mm);
+  yield* unpin(state);
+}
 
 export const silentReaper = defineScenario<DeviceState>({
   name: 'silent-reaper',
@@ -58,10 +75,62 @@ export const silentReaper = defineScenario<DeviceState>({
     },
   },
   goals: ['the device has written'],
-  *finally(state) {
-    yield* mmuNotifierUnregister(state.device.mn, state.mm);
-    yield* unpin(state);
+  finally: unregister,
+});
+
+interface BlockState extends DeviceState {
+  readonly mapping: AddressSpace;
+}
+
+export const silentCollapse = defineScenario<BlockState>({
+  name: 'silent-collapse',
+  models: ['B-26', 'I8a'],
+  about:
+    'khugepaged collapses a block of a file that a device translates to; then a page of it is migrated',
+  variants: {
+    'v6.0': {
+      about:
+        'the page table goes silently: who frees the page finds nobody who maps it (CVE-2022-48991)',
+      expect: { verdict: 'violation', kind: 'use-after-free', object: 'page', invariant: 'I8a' },
+      alsoKnown: [{ name: 'before the page is freed', kind: 'invariant', object: 'page' }],
+    },
+    'fixed-v6.1': {
+      about: 'f268f6cf875f: khugepaged invalidates, before it takes the table away',
+      expect: { verdict: 'clean' },
+    },
   },
+  setup(machine, variant) {
+    setBehaviour(machine, { fileCollapseNotifies: variant !== 'v6.0' });
+    const process = machine.process();
+    const mm = process.mm!;
+    const fd = machine.runNow(process.memfdCreate('f'));
+    machine.runNow(process.ftruncate(fd, PMD_SIZE));
+    machine.runNow(process.mmap(ADDRESS, PMD_SIZE, { flags: MAP_SHARED | MAP_FIXED, fd }));
+    machine.runNow(process.store(ADDRESS, 1));
+    machine.runNow(mmgrab(mm));
+    const device = allocateStatic(machine, Device);
+    machine.runNow(deviceRegister(device, mm, ADDRESS));
+    machine.runNow(deviceFault(device, mm));
+    const { mapping } = findVma(mm, ADDRESS)!;
+    return { process, mm, first: null, device, mapping: mapping! };
+  },
+  tasks: {
+    collapse: {
+      *run({ mapping }) {
+        if (yield* collapseFile(mapping, 0)) goal('collapsed');
+        const page = yield* findGetPage(mapping, 0);
+        if (page !== null) yield* migratePage(page);
+      },
+    },
+    device: {
+      *run({ device, mm }) {
+        yield* deviceFault(device, mm);
+        if (yield* deviceWrite(device, 2)) goal('the device has written');
+      },
+    },
+  },
+  goals: ['collapsed', 'the device has written'],
+  finally: unregister,
 });
 
 const TARGET = 0x50_0000;
