@@ -14,6 +14,7 @@ import {
 import { hmmFixed, hmmSeries, hmmV53 } from '../../drivers/hmm/index.ts';
 import { goal } from '../../kernel/choose.ts';
 import type { Machine } from '../../mm/machine.ts';
+import type { Consumer } from '../consumer.ts';
 import { defineScenario } from '../define-scenario.ts';
 import {
   close,
@@ -36,6 +37,7 @@ import {
   type AmdgpuState,
   type AmdgpuVersions,
 } from './amdgpu-subject.ts';
+import { amdgpuPairs } from './mirror-pairs.ts';
 
 const VERSIONS: Readonly<Record<string, AmdgpuVersions>> = {
   'v5.3': { hmm: hmmV53, module: amdgpuV53 },
@@ -398,3 +400,15 @@ export const AMDGPU_SCENARIOS = [
   hsaFork,
   hsaExit,
 ];
+
+export const AMDGPU: Consumer = {
+  name: 'amdgpu',
+  object: 'amdgpu_mn, by its hmm_mirror; v5.5: amdgpu_bo',
+  key: 'v5.3: mm_struct, in a hash table of the device; v5.5: each buffer has its own',
+  locks: 'hmm.mirrors_sem, amdgpu_mn.lock; v5.5: notifier_lock',
+  callbacks: ['sync_cpu_device_pagetables', 'release', 'invalidate'],
+  teardown: 'v5.3: a work that release queues unregisters the mirror; v5.5: remove with the buffer',
+  versions: ['v5.3', 'series', 'v5.5'],
+  // Only a scenario's own file knows its state.
+  scenarios: [...AMDGPU_SCENARIOS, amdgpuPairs] as unknown as Consumer['scenarios'],
+};

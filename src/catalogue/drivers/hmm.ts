@@ -10,6 +10,7 @@ import {
   type HmmVersion,
 } from '../../drivers/hmm/index.ts';
 import { nouveauSeries, nouveauV53 } from '../../drivers/nouveau/index.ts';
+import type { Consumer } from '../consumer.ts';
 import { defineScenario } from '../define-scenario.ts';
 import {
   close,
@@ -21,7 +22,7 @@ import {
   type NouveauState,
 } from './nouveau-subject.ts';
 
-const HMM: Readonly<Record<string, HmmVersion>> = {
+const FORMS: Readonly<Record<string, HmmVersion>> = {
   '2018': hmmByMm,
   'before-6d7c3cde93c1': hmmBeforeGracePeriod,
   'v5.3': hmmV53,
@@ -52,7 +53,7 @@ export const hmmUnregister = defineScenario<NouveauState>({
   },
   setup(machine, variant) {
     const module = variant === 'series' ? nouveauSeries : nouveauV53;
-    return nouveauSubject(machine, { hmm: HMM[variant] as HmmVersion, module });
+    return nouveauSubject(machine, { hmm: FORMS[variant] as HmmVersion, module });
   },
   tasks: { close, munmap },
   goals: [CALLED, { name: 'the mirror was unregistered', calls: 'hmm_mirror_unregister' }],
@@ -86,3 +87,16 @@ export const hmmUnregisterExit = defineScenario<NouveauState>({
 });
 
 export const HMM_SCENARIOS = [hmmUnregister, hmmUnregisterExit];
+
+export const HMM: Consumer = {
+  name: 'hmm',
+  object: 'hmm',
+  key: 'v5.3: mm->hmm, under page_table_lock; series: by mmu_notifier_get_locked',
+  locks: 'hmm.ranges_lock, hmm.mirrors_sem',
+  callbacks: ['release', 'invalidate_range_start', 'invalidate_range_end'],
+  teardown:
+    'v5.3: unregister_no_release with the last mirror or range, call_srcu; series: put with the last mirror',
+  versions: ['2018', 'before-6d7c3cde93c1', 'v5.3', 'series'],
+  // Only a scenario's own file knows its state.
+  scenarios: HMM_SCENARIOS as unknown as Consumer['scenarios'],
+};

@@ -15,7 +15,9 @@ import { goal } from '../../kernel/choose.ts';
 import { unloadModule } from '../../kernel/module.ts';
 import type { Machine } from '../../mm/machine.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
+import type { Consumer } from '../consumer.ts';
 import { defineScenario } from '../define-scenario.ts';
+import { nouveauPairs } from './mirror-pairs.ts';
 import {
   ADDRESS,
   close,
@@ -390,3 +392,15 @@ export const NOUVEAU_SCENARIOS = [
   faultReclaimMunmap,
   faultReclaimClose,
 ];
+
+export const NOUVEAU: Consumer = {
+  name: 'nouveau',
+  object: 'nouveau_svmm, by its hmm_mirror',
+  key: 'none: a client has a mirror of its own',
+  locks: 'hmm.mirrors_sem, nouveau_svmm.mutex',
+  callbacks: ['sync_cpu_device_pagetables', 'release'],
+  teardown: 'hmm_mirror_unregister when the client is closed',
+  versions: ['v5.3', 'series', 'fixed'],
+  // Only a scenario's own file knows its state.
+  scenarios: [...NOUVEAU_SCENARIOS, nouveauPairs] as unknown as Consumer['scenarios'],
+};

@@ -13,6 +13,7 @@ import { goal } from '../../kernel/choose.ts';
 import { unloadModule } from '../../kernel/module.ts';
 import { armDirectReclaim } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
+import type { Consumer } from '../consumer.ts';
 import { defineScenario } from '../define-scenario.ts';
 import { radeonInterrupted, radeonReaper, radeonUse } from './radeon-use.ts';
 import { radeonIntervalPairs, radeonPairs, radeonTriples } from './radeon-pairs.ts';
@@ -330,3 +331,15 @@ export const RADEON_SCENARIOS = [
   radeonIntervalPairs,
   radeonTriples,
 ];
+
+export const RADEON: Consumer = {
+  name: 'radeon',
+  object: 'radeon_mn; v5.5: radeon_bo',
+  key: 'v5.3: mm_struct, in a hash table of each device; series: by mmu_notifier_get; v5.5: each buffer has its own',
+  locks: 'radeon_mn.lock, radeon_bo.resv',
+  callbacks: ['release', 'invalidate_range_start', 'invalidate'],
+  teardown:
+    'v5.3: unregister in a work that release queues; series: put with the last buffer; v5.5: remove with the buffer',
+  versions: ['v5.3', 'series', 'v5.4', 'fixed', 'v5.5', 'retrying'],
+  scenarios: RADEON_SCENARIOS as unknown as Consumer['scenarios'],
+};

@@ -10,6 +10,7 @@ import {
   gruV53ReadLock,
 } from '../../drivers/sgi-gru/index.ts';
 import type { ModuleType } from '../../kernel/module.ts';
+import type { Consumer } from '../consumer.ts';
 import { defineScenario } from '../define-scenario.ts';
 import { GRU_CANDIDATES } from './sgi-gru-candidates.ts';
 import { GRU_PAIRS } from './sgi-gru-pairs.ts';
@@ -182,3 +183,16 @@ export const GRU_SCENARIOS = [
   ...GRU_CANDIDATES,
   ...GRU_PAIRS,
 ];
+
+export const SGI_GRU: Consumer = {
+  name: 'sgi-gru',
+  object: 'gru_mm_struct',
+  key: 'v5.3: the ops, on the list of the mm; series: by mmu_notifier_get_locked',
+  locks: 'gru_mm_struct.ms_asid_lock, gru_tlb_global_handle.lock',
+  callbacks: ['release', 'invalidate_range_start', 'invalidate_range_end'],
+  teardown:
+    'v5.3: unregister with the last segment, unless release has run; series: put with the last segment',
+  versions: ['v5.3', 'series', 'mended'],
+  // Only a scenario's own file knows its state.
+  scenarios: GRU_SCENARIOS as unknown as Consumer['scenarios'],
+};
