@@ -24,10 +24,14 @@ import { modulePut, tryModuleGet, unloadModule, type ModuleType } from '../../ke
 import type { Body } from '../../kernel/operation.ts';
 import { mmdrop, mmgrab, type MmStruct } from '../../mm-types/mm-struct.ts';
 import type { Machine } from '../../mm/machine.ts';
+import { oomReapTaskMm } from '../../mm/oom.ts';
 import type { Process } from '../../mm/process.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
+import type { Consumer } from '../consumer.ts';
 import { defineScenario } from '../define-scenario.ts';
+import { kfdUnregister } from '../series/kfd-unregister.ts';
+import { AMDKFD_SVM_SCENARIOS } from './amdkfd-svm.ts';
 
 const ADDRESS = 0x40_0000;
 const OLD = 1;
@@ -335,5 +339,53 @@ const kfdOpenInterrupted = defineScenario<State>({
   },
 });
 
+const kfdReaper = defineScenario<State>({
+  name: 'kfd-reaper',
+  models: ['patch 10', 'C11'],
+  about: 'queues are evicted and restored while the OOM reaper takes what the GPU writes to',
+  variants: { series: { expect: { verdict: 'clean' } } },
+  setup(machine) {
+    const state = prepare(machine, amdkfdSeries, { isOpen: true, hasQueue: true, isClosed: false });
+    machine.runNow(ringDoorbell(0, { op: 'write', address: ADDRESS, byte: WRITTEN }));
+    return state;
+  },
+  tasks: {
+    evict: {
+      *run({ mm }) {
+        yield* kgd2kfdScheduleEvictAndRestoreProcess(mm);
+      },
+    },
+    reaper: {
+      *run({ mm }) {
+        // A callback has only release: nobody is asked, and nobody can refuse.
+        if (yield* oomReapTaskMm(mm)) goal('reaped');
+      },
+    },
+  },
+  goals: ['reaped', { name: 'evicted', calls: 'kfd_process_evict_queues' }],
+  *finally({ mm }) {
+    yield* mmdrop(mm);
+  },
+});
+
 /** The scenarios of amdkfd besides that of patch 9, which is among those of the series. */
-export const AMDKFD_SCENARIOS = [kfdPairs, kfdUnload, kfdOpen, kfdOpenInterrupted];
+export const AMDKFD_SCENARIOS = [
+  kfdPairs,
+  kfdUnload,
+  kfdOpen,
+  kfdOpenInterrupted,
+  kfdReaper,
+  ...AMDKFD_SVM_SCENARIOS,
+];
+
+export const AMDKFD: Consumer = {
+  name: 'amdkfd',
+  object: 'kfd_process; from v5.14 on also an interval notifier for each svm_range',
+  key: 'kfd_processes_table, by the mm; ranges by their addresses',
+  locks: 'kfd_processes_mutex, kfd_process.mutex, dqm_lock; svm_range.lock, deferred_list_lock',
+  callbacks: ['release', 'invalidate'],
+  teardown:
+    'release puts it (v5.3: unregister_no_release, call_srcu; v6.1: also module exit); ranges by a work',
+  versions: ['v5.3', 'series', 'v6.1', 'v5.14', 'using', 'later', 'mended'],
+  scenarios: [kfdUnregister, ...AMDKFD_SCENARIOS] as unknown as Consumer['scenarios'],
+};

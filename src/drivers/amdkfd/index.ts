@@ -11,17 +11,29 @@ import { amdkfd, globals, type KfdProcess } from './kfd-priv.ts';
 import { kfdCleanupProcesses, kfdCreateProcess as createLater } from './later.ts';
 import { kfdProcessCreateWq, kfdProcessDestroyWq } from './kfd-process.ts';
 import { kfdCreateProcess as createInSeries } from './series.ts';
+import { svmExit, svmInit, svmOps } from './svm-ioctl.ts';
+import type { SvmOps, SvmPinning } from './svm-priv.ts';
 
+export { svmGpuLoad, svmGpuStore } from './svm-gpu.ts';
 export { ringDoorbell, type Packet } from './gpu.ts';
 export {
   AMDKFD_IOC_CREATE_QUEUE,
   AMDKFD_IOC_DESTROY_QUEUE,
   AMDKFD_IOC_GET_VERSION,
+  AMDKFD_IOC_SVM,
   KFD_DEVICE,
 } from './kfd-chardev.ts';
 export { kgd2kfdScheduleEvictAndRestoreProcess } from './kfd-process.ts';
 
 const { fn } = amdkfd;
+
+/** How the mm is kept for SVM's deferred list in the end. */
+const SVM_LATER: SvmPinning = {
+  pinnedBy: 'list',
+  usesInCallback: false,
+  asksWhetherBlockable: false,
+  unmapsToUpdate: false,
+};
 
 interface Version {
   readonly create: KernelCallable<[TaskStruct], KfdProcess | ErrPtr>;
@@ -31,14 +43,16 @@ interface Version {
   readonly cleanUp?: KernelCallable<[], void>;
   readonly synchronize?: KernelCallable<[], void>;
   readonly holdsModule?: boolean;
+  readonly svm?: SvmOps;
 }
 
 function version(differences: Version): ModuleType {
-  const { create, hasProcfs, cleanUp, synchronize, holdsModule = false } = differences;
+  const { create, hasProcfs, cleanUp, synchronize, holdsModule = false, svm } = differences;
   const fops = kfdFops(create);
   const init = fn(function* kfdInit() {
     globals().hasProcfs = hasProcfs;
     globals().holdsModule = holdsModule;
+    if (svm !== undefined) svmInit(svm);
     let error = yield* kfdProcessCreateWq();
     if (error !== 0) return error;
     error = yield* registerChrdev(KFD_DEVICE, fops);
@@ -47,6 +61,7 @@ function version(differences: Version): ModuleType {
   });
   const exit = fn(function* kfdExit() {
     yield* unregisterChrdev(KFD_DEVICE);
+    if (svm !== undefined) yield* svmExit();
     if (cleanUp !== undefined) yield* cleanUp();
     yield* kfdProcessDestroyWq();
     if (synchronize !== undefined) yield* synchronize();
@@ -87,3 +102,28 @@ export const amdkfdHolding = version({
   cleanUp: kfdCleanupProcesses,
   holdsModule: true,
 });
+
+function withSvm(svm: SvmOps, holdsModule = false): ModuleType {
+  return version({
+    create: createLater,
+    hasProcfs: false,
+    cleanUp: kfdCleanupProcesses,
+    holdsModule,
+    svm,
+  });
+}
+
+/** Shared virtual memory as it came in (v5.14): the work looks for the mm when it runs. */
+export const amdkfdSvmV514 = withSvm(svmOps({ ...SVM_LATER, pinnedBy: 'work' }));
+/** v5.18 to v6.5: who puts a range on the list takes the mm into use, and so does the callback while it runs. */
+export const amdkfdSvmUsing = withSvm(svmOps({ ...SVM_LATER, usesInCallback: true }));
+/** Without the latter, as later kernels are. */
+export const amdkfdSvm = withSvm(svmOps(SVM_LATER));
+/**
+ * That, without what is found in it (ours): a callback that must not sleep says so, no range is without a notifier, and
+ * each process keeps the module loaded.
+ */
+export const amdkfdSvmMended = withSvm(
+  svmOps({ ...SVM_LATER, asksWhetherBlockable: true, unmapsToUpdate: true }),
+  true,
+);

@@ -5,9 +5,10 @@ import type { File, FileOperations } from '../../kernel/file.ts';
 import type { KernelCallable } from '../../kernel/call.ts';
 import { mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
 import { currentThread, type TaskStruct } from '../../mm-types/task-struct.ts';
-import { amdkfd, type KfdProcess } from './kfd-priv.ts';
+import { amdkfd, globals, type KfdProcess } from './kfd-priv.ts';
 import { kfdGetProcess } from './kfd-process.ts';
 import { pqmCreateQueue, pqmDestroyQueue } from './kfd-queue.ts';
+import type { SvmAttributes } from './svm-priv.ts';
 
 const { fn } = amdkfd;
 
@@ -17,6 +18,9 @@ export const AMDKFD_IOC_GET_VERSION = 'AMDKFD_IOC_GET_VERSION';
 export const AMDKFD_IOC_CREATE_QUEUE = 'AMDKFD_IOC_CREATE_QUEUE';
 /** The argument is the queue's id. */
 export const AMDKFD_IOC_DESTROY_QUEUE = 'AMDKFD_IOC_DESTROY_QUEUE';
+
+/** The GPU is to use a part of the program's memory by its addresses: the argument is {@link SvmAttributes}. */
+export const AMDKFD_IOC_SVM = 'AMDKFD_IOC_SVM';
 
 const KFD_IOCTL_VERSION = 1;
 
@@ -49,6 +53,10 @@ const kfdIoctl = fn(function* kfdIoctl(file: File, command: number | string, arg
     const error = yield* pqmDestroyQueue(process, argument as number);
     yield* mutexUnlock(process.mutex);
     return error;
+  }
+  const { svm } = globals();
+  if (command === AMDKFD_IOC_SVM && svm !== null) {
+    return yield* svm.setAttr(process, argument as SvmAttributes);
   }
   return -ENOTTY;
 });

@@ -7,7 +7,7 @@
  * Modelled: the process's life (creation and its unwind, lookup, teardown), its queues, which a GPU executes
  * through the IOMMU (an APU), their eviction, its works and their queues. Simplified: one device; hardware blocks
  * (doorbells, PASIDs, apertures, CWSR) are numbers and allocations that can fail; the GPU's eviction fence is not
- * modelled, who evicts does not wait. Left out: events, buffer objects, SVM ranges (v5.14), the topology.
+ * modelled, who evicts does not wait. Left out: events, buffer objects, the topology.
  */
 import { delayedWork, workStruct, type Workqueue } from '../../kernel/workqueue.ts';
 import { hashTable } from '../../kernel/hash-table.ts';
@@ -21,6 +21,7 @@ import { embed, field, ptr, struct, type InstanceOf } from '../../kernel/struct.
 import type { MmStruct } from '../../mm-types/mm-struct.ts';
 import type { TaskStruct } from '../../mm-types/task-struct.ts';
 import { MmuNotifier } from '../../mmu-notifier/mmu-notifier.ts';
+import { SvmRangeList, type SvmOps } from './svm-priv.ts';
 
 export const amdkfd = moduleText('amdkfd');
 
@@ -80,6 +81,8 @@ export const KfdProcess = struct('kfd_process', {
   restoreWork: delayedWork(),
   is32bitUserMode: field(false),
   kobj: ptr<Kobject>(),
+  /** From v5.14 on; see svm-priv.ts. */
+  svms: embed(SvmRangeList),
   /** v5.3 only: what mmu_notifier_call_srcu frees the process with. */
   rcu: rcuHead(),
 });
@@ -113,4 +116,7 @@ export const globals = amdkfd.data({
   doorbellBitmap: 1,
   /** Whether /sys/class/kfd/kfd/proc exists; see `kfd_procfs_init`. */
   hasProcfs: field(false),
+  /** From v5.14 on: shared virtual memory, and the work that handles faults of the GPU. */
+  svm: ptr<SvmOps>(),
+  svmFaultWork: workStruct(),
 });

@@ -107,6 +107,8 @@ export const kfdUnrefProcess = fn(function* kfdUnrefProcess(p: KfdProcess) {
 /** Frees everything the process holds. Nobody can reach it any more. */
 const kfdProcessWqRelease = fn(function* kfdProcessWqRelease(work: WorkStruct) {
   const p = containerOf(work, KfdProcess, 'releaseWork');
+  const { svm } = globals();
+  if (svm !== null) yield* svm.listFini(p);
   yield* kfdProcessFreeOutstandingKfdBos(p);
   yield* kfdProcessDestroyPdds(p);
   yield* kfdPasidFree(p.pasid);
@@ -133,6 +135,7 @@ export const kfdProcessStop = fn(
       yield* mutexUnlock(kfd.kfdDbgmgrMutex);
     }
     yield* pqmUninit(p);
+    if (kfd.svm !== null) yield* kfd.svm.stop(p);
     // Readers may still hold the process: without an mm they leave it alone.
     p.mm = null;
     yield* mutexUnlock(p.mutex);

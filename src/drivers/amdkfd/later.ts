@@ -6,17 +6,15 @@
  * more until get has returned. What fails after that takes the process out of the table and puts.
  * A module that goes does not leave its processes to the mm's release: it ends them itself.
  */
-import { EINVAL, ENOMEM, ESRCH } from '../../base/errno.ts';
+import { EINVAL, ESRCH } from '../../base/errno.ts';
 import { bugOn } from '../../kernel/assertion.ts';
 import { errPtr, isErr, ptrErr, type ErrPtr } from '../../kernel/err-ptr.ts';
-import { GFP_KERNEL } from '../../kernel/gfp.ts';
 import { hashAddRcu, hashDelRcu, hashEmpty, hashForEachSafe } from '../../kernel/hash-table.ts';
 import { hlistAddHead, hlistDelInit, hlistForEachEntrySafe } from '../../kernel/hlist.ts';
 import { krefGet } from '../../kernel/kref.ts';
 import { tryModuleGet } from '../../kernel/module.ts';
 import { mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
 import type { Body } from '../../kernel/operation.ts';
-import { kfree, kzalloc } from '../../kernel/slab.ts';
 import { srcuReadLock, srcuReadUnlock, synchronizeSrcu } from '../../kernel/srcu.ts';
 import { containerOf } from '../../kernel/struct.ts';
 import type { MmStruct } from '../../mm-types/mm-struct.ts';
@@ -27,26 +25,16 @@ import {
   mmuNotifierSynchronize,
 } from '../../mmu-notifier/get-put.ts';
 import type { MmuNotifier, MmuNotifierOps } from '../../mmu-notifier/mmu-notifier.ts';
+import { createProcess } from './kfd-create.ts';
 import { amdkfd, globals, KfdProcess } from './kfd-priv.ts';
 import {
   findProcess,
   findProcessByMm,
-  initProcess,
   kfdProcessStop,
   kfdProcfsAdd,
   kfdUnrefProcess,
 } from './kfd-process.ts';
-import { pqmInit, pqmUninit } from './kfd-queue.ts';
-import {
-  kfdAllocProcessDoorbells,
-  kfdFreeProcessDoorbells,
-  kfdInitApertures,
-  kfdPasidAlloc,
-  kfdPasidFree,
-  kfdProcessDestroyPdds,
-  kfdProcessFreeOutstandingKfdBos,
-  kfdProcessInitCwsrApu,
-} from './kfd-resources.ts';
+import { kfdProcessInitCwsrApu } from './kfd-resources.ts';
 
 const { fn } = amdkfd;
 
@@ -110,49 +98,13 @@ const registerProcess = fn(
     }
     bugOn(mn !== p.mmuNotifier, 'mn != &process->mmu_notifier');
     yield* kfdUnrefProcess(p);
+    yield* getTaskStruct(p.leadThread!);
+    // The file that is being opened holds it, too.
+    if (globals().holdsModule) yield* tryModuleGet(amdkfd.text);
     return 0;
   },
   { name: 'create_process' },
 );
-
-/** A registered process, or ERR_PTR(-ENOMEM, -EINTR). kfd_processes_mutex is held. May sleep. */
-const createProcess = fn(function* createProcess(thread: TaskStruct): Body<KfdProcess | ErrPtr> {
-  let error = -ENOMEM;
-  const p = yield* kzalloc(KfdProcess, GFP_KERNEL);
-  if (p === null) return errPtr(error);
-  initProcess(p, thread);
-  p.leadThread = groupLeaderOf(thread);
-  errAllocPasid: {
-    p.pasid = yield* kfdPasidAlloc();
-    if (p.pasid === 0) break errAllocPasid;
-    errAllocDoorbells: {
-      error = yield* kfdAllocProcessDoorbells(p);
-      if (error !== 0) break errAllocDoorbells;
-      errProcessPqmInit: {
-        error = yield* pqmInit(p);
-        if (error !== 0) break errProcessPqmInit;
-        errInitApertures: {
-          error = yield* kfdInitApertures(p);
-          if (error !== 0) break errInitApertures;
-          error = yield* registerProcess(p);
-          if (error === 0) {
-            yield* getTaskStruct(p.leadThread);
-            // The file that is being opened holds it, too.
-            if (globals().holdsModule) yield* tryModuleGet(amdkfd.text);
-            return p;
-          }
-          yield* kfdProcessFreeOutstandingKfdBos(p);
-          yield* kfdProcessDestroyPdds(p);
-        }
-        yield* pqmUninit(p);
-      }
-      yield* kfdFreeProcessDoorbells(p);
-    }
-    yield* kfdPasidFree(p.pasid);
-  }
-  yield* kfree(p);
-  return errPtr(error);
-});
 
 /** The process of the calling thread: the one that is there, or a new one; ERR_PTR. May sleep. */
 export const kfdCreateProcess = fn(function* kfdCreateProcess(
@@ -162,7 +114,7 @@ export const kfdCreateProcess = fn(function* kfdCreateProcess(
   const kfd = globals();
   yield* mutexLock(kfd.kfdProcessesMutex);
   const found = yield* findProcess(thread);
-  const process = found ?? (yield* createProcess(thread));
+  const process = found ?? (yield* createProcess(thread, registerProcess));
   if (found === null && !isErr(process)) {
     const error = yield* kfdProcessInitCwsrApu(thread.mm);
     if (error !== 0) {

@@ -5,38 +5,21 @@
  * has a notifier to take back. From then on the process is destroyed by the mm's release, which puts
  * the notifier; the core frees it through `free_notifier` when no callback can see it any more.
  */
-import { EINVAL, ENOMEM } from '../../base/errno.ts';
+import { EINVAL } from '../../base/errno.ts';
 import { errPtr, isErr, type ErrPtr } from '../../kernel/err-ptr.ts';
-import { GFP_KERNEL } from '../../kernel/gfp.ts';
 import { hashAddRcu } from '../../kernel/hash-table.ts';
 import { mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
 import type { Body } from '../../kernel/operation.ts';
-import { kfree, kzalloc } from '../../kernel/slab.ts';
 import { containerOf } from '../../kernel/struct.ts';
 import type { MmStruct } from '../../mm-types/mm-struct.ts';
 import { getTaskStruct, groupLeaderOf, type TaskStruct } from '../../mm-types/task-struct.ts';
 import { mmuNotifierPut } from '../../mmu-notifier/get-put.ts';
 import type { MmuNotifier, MmuNotifierOps } from '../../mmu-notifier/mmu-notifier.ts';
 import { mmuNotifierRegister } from '../../mmu-notifier/register.ts';
+import { createProcess } from './kfd-create.ts';
 import { amdkfd, globals, KfdProcess } from './kfd-priv.ts';
-import {
-  findProcess,
-  initProcess,
-  kfdProcessTeardown,
-  kfdProcfsAdd,
-  kfdUnrefProcess,
-} from './kfd-process.ts';
-import { pqmInit, pqmUninit } from './kfd-queue.ts';
-import {
-  kfdAllocProcessDoorbells,
-  kfdFreeProcessDoorbells,
-  kfdInitApertures,
-  kfdPasidAlloc,
-  kfdPasidFree,
-  kfdProcessDestroyPdds,
-  kfdProcessFreeOutstandingKfdBos,
-  kfdProcessInitCwsrApu,
-} from './kfd-resources.ts';
+import { findProcess, kfdProcessTeardown, kfdProcfsAdd, kfdUnrefProcess } from './kfd-process.ts';
+import { kfdProcessInitCwsrApu } from './kfd-resources.ts';
 
 const { fn } = amdkfd;
 
@@ -60,45 +43,17 @@ export const kfdProcessMmuNotifierOps: MmuNotifierOps = {
   freeNotifier: kfdProcessFreeNotifier,
 };
 
-/** A registered process, or ERR_PTR(-ENOMEM, -EINTR). kfd_processes_mutex is held. May sleep. */
-const createProcess = fn(function* createProcess(thread: TaskStruct): Body<KfdProcess | ErrPtr> {
-  let error = -ENOMEM;
-  const p = yield* kzalloc(KfdProcess, GFP_KERNEL);
-  if (p === null) return errPtr(error);
-  initProcess(p, thread);
-  p.leadThread = groupLeaderOf(thread);
-  errAllocPasid: {
-    p.pasid = yield* kfdPasidAlloc();
-    if (p.pasid === 0) break errAllocPasid;
-    errAllocDoorbells: {
-      error = yield* kfdAllocProcessDoorbells(p);
-      if (error !== 0) break errAllocDoorbells;
-      errProcessPqmInit: {
-        error = yield* pqmInit(p);
-        if (error !== 0) break errProcessPqmInit;
-        errInitApertures: {
-          error = yield* kfdInitApertures(p);
-          if (error !== 0) break errInitApertures;
-          p.mmuNotifier.ops = kfdProcessMmuNotifierOps;
-          // Must be last: what is undone after this is undone by release.
-          error = yield* mmuNotifierRegister(p.mmuNotifier, p.mm!);
-          if (error === 0) {
-            yield* getTaskStruct(p.leadThread);
-            yield* hashAddRcu(globals().kfdProcessesTable, p.kfdProcesses, p.mm!.address);
-            return p;
-          }
-          yield* kfdProcessFreeOutstandingKfdBos(p);
-          yield* kfdProcessDestroyPdds(p);
-        }
-        yield* pqmUninit(p);
-      }
-      yield* kfdFreeProcessDoorbells(p);
-    }
-    yield* kfdPasidFree(p.pasid);
-  }
-  yield* kfree(p);
-  return errPtr(error);
-});
+const registerProcess = fn(
+  function* registerProcess(p: KfdProcess) {
+    p.mmuNotifier.ops = kfdProcessMmuNotifierOps;
+    const error = yield* mmuNotifierRegister(p.mmuNotifier, p.mm!);
+    if (error !== 0) return error;
+    yield* getTaskStruct(p.leadThread!);
+    yield* hashAddRcu(globals().kfdProcessesTable, p.kfdProcesses, p.mm!.address);
+    return 0;
+  },
+  { name: 'create_process' },
+);
 
 /**
  * The process of the calling thread: the one that is there, or a new one. If mapping the trap handler
@@ -112,7 +67,7 @@ export const kfdCreateProcess = fn(function* kfdCreateProcess(
   yield* mutexLock(kfd.kfdProcessesMutex);
   let process: KfdProcess | ErrPtr | null = yield* findProcess(thread);
   if (process === null) {
-    process = yield* createProcess(thread);
+    process = yield* createProcess(thread, registerProcess);
     if (!isErr(process)) {
       const error = yield* kfdProcessInitCwsrApu(thread.mm);
       if (error !== 0) process = errPtr(error);

@@ -5,7 +5,8 @@
  *   use after free   of a notifier, by who walks the list or is in a callback     I1
  *                    of a page, through a translation                             I8a
  *   sleeping         in a callback                                                I9
- *   deadlock         on the notifiers' SRCU domain, or of a callback with itself    I11
+ *   deadlock         on the notifiers' SRCU domain, or of a callback that waits
+ *                    for callbacks (also by ending an mm)                         I11
  *   unloaded code    of a callback                                                I12
  */
 import type { Report } from '../../kernel/finding.ts';
@@ -18,6 +19,8 @@ import type { Ledger, Rule } from './ledger.ts';
 /** Its path, and not the thing itself: where there is none yet, asking would make it. */
 const NOTIFIER_SRCU = 'mmu_notifier.srcu';
 const FS_RECLAIM = 'fs_reclaim';
+/** Its release waits for all callbacks: a callback that ends an mm waits for itself. */
+const EXIT = 'exit_mmap';
 const WALK = /^__mmu_notifier_|^mn_/;
 
 export class Consequence implements Rule {
@@ -57,7 +60,7 @@ export class Consequence implements Rule {
       (task) =>
         !task.isDone &&
         this.ledger.callbackOf(task) !== null &&
-        task.frames.some(({ callee }) => WAITERS.has(callee.name)),
+        task.frames.some(({ callee: { name } }) => WAITERS.has(name) || name === EXIT),
     );
   }
 
