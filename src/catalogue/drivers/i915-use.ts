@@ -80,6 +80,38 @@ export const i915Interrupted = defineScenario<I915State>({
   finally: unpin,
 });
 
+export const i915Life = defineScenario<I915State>({
+  name: 'i915-life',
+  about: 'a thread makes a buffer, while another makes one, too, or closes the only one there is',
+  variants: {
+    'v5.3 makes': { about: 'whoever comes second finds the notifier registered', expect: CLEAN },
+    'v5.3 closes': { about: 'the old i915_mm_struct is out of the hash, or kept', expect: CLEAN },
+    'get-put makes': { expect: CLEAN },
+    'get-put closes': { expect: CLEAN },
+  },
+  setup(machine, variant) {
+    const [version = '', other] = variant.split(' ');
+    const made = other === 'closes' ? 'a handle' : 'nothing';
+    return prepare(machine, { made, module: moduleOf(version) });
+  },
+  tasks: {
+    one: {
+      *run(state) {
+        if ((yield* userptr(state)) > 0) goal('made');
+      },
+    },
+    other: {
+      *run(state) {
+        const { process, fd, handle } = state;
+        if (handle === 0) yield* userptr(state);
+        else yield* process.ioctl(fd, DRM_IOCTL_GEM_CLOSE, handle);
+      },
+    },
+  },
+  goals: ['made'],
+  finally: unpin,
+});
+
 export const i915Reaper = defineScenario<I915State>({
   name: 'i915-reaper',
   about: 'the OOM reaper, which must not wait, comes while a thread registers and closes a buffer',

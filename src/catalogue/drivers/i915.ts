@@ -18,7 +18,7 @@ import { usedPages } from '../../mm/frames.ts';
 import { armDirectReclaim, reclaimPage } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { i915IntervalPairs, i915Pairs, i915Triples } from './i915-pairs.ts';
-import { i915Interrupted, i915Reaper, i915Use, i915Worker } from './i915-use.ts';
+import { i915Interrupted, i915Life, i915Reaper, i915Use, i915Worker } from './i915-use.ts';
 import type { Consumer } from '../consumer.ts';
 import { defineScenario } from '../define-scenario.ts';
 import {
@@ -343,6 +343,7 @@ export const I915: Consumer = {
     noMemory,
     i915Use,
     i915Interrupted,
+    i915Life,
     i915Reaper,
     i915Worker,
     i915Pairs,
