@@ -242,6 +242,9 @@ const setUpCovered = fn(
     if (error === 0) {
       const seq = yield* mmuIntervalReadBegin(tidbuf.notifier);
       error = yield* setRcvarrayEntry(fd, tid, vaddr);
+      // An invalidation that has begun may not have come to the notifier yet: ours waits for it.
+      const { isMended } = version();
+      if (isMended) yield* mmuIntervalNotifierRemove(tidbuf.notifier);
       yield* mutexLock(tidbuf.coverMutex);
       const isHit = mmuIntervalReadRetry(tidbuf.notifier, seq);
       yield* mutexUnlock(tidbuf.coverMutex);
@@ -249,7 +252,7 @@ const setUpCovered = fn(
         yield* unprogram(fd, tid);
         error = -EBUSY;
       }
-      yield* mmuIntervalNotifierRemove(tidbuf.notifier);
+      if (!isMended) yield* mmuIntervalNotifierRemove(tidbuf.notifier);
     }
     yield* kfree(tidbuf);
     return error;
