@@ -37,7 +37,9 @@ describe('the index', () => {
 
   it('knows functions by their ends and by their later names', () => {
     expect(candidates('unregister_no_release()')).toEqual(['kfd-unregister', 'last-put']);
-    expect(candidates('mmap_write_lock(mm)')).toEqual(candidates('down_write(mm)'));
+    const later = candidates('mmap_write_lock(mm)');
+    expect(later).toContain('kfd-unregister');
+    expect(candidates('down_write(mm)')).toEqual(expect.arrayContaining(later));
   });
 
   it('tells those that have all of several', () => {
