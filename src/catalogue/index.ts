@@ -17,6 +17,7 @@ import { NOUVEAU_SCENARIOS } from './drivers/nouveau.ts';
 import { RADEON_SCENARIOS } from './drivers/radeon.ts';
 import { RDMA_ODP_SCENARIOS } from './drivers/rdma-odp.ts';
 import { GRU_SCENARIOS } from './drivers/sgi-gru.ts';
+import { VHOST } from './drivers/vhost.ts';
 import { findProgram, PROGRAMS } from './program/index.ts';
 import { kfdUnregister } from './series/kfd-unregister.ts';
 import { lastPut } from './series/last-put.ts';
@@ -53,6 +54,7 @@ export const DRIVER_SCENARIOS: readonly AnyScenario[] = [
   ...RDMA_ODP_SCENARIOS.map(hidden),
   ...KVM.scenarios.map(hidden),
   ...I915.scenarios.map(hidden),
+  ...VHOST.scenarios.map(hidden),
 ];
 
 function listedPrograms(): AnyScenario[] {
