@@ -16,6 +16,7 @@ import {
   rdmaWrite,
 } from '../../drivers/rdma-odp/index.ts';
 import { warnOn } from '../../kernel/assertion.ts';
+import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
 import {
   ADDRESS,
@@ -23,6 +24,7 @@ import {
   exit,
   IMPLICIT,
   fault,
+  prefetch,
   setUpWith,
   unpin,
   zap,
@@ -41,10 +43,15 @@ const TWICE: Variant = {
   expect: { verdict: 'violation', kind: 'use-after-free', object: 'ib_umem_odp' },
 };
 
+const death = setUpWith(
+  { 'v5.3': rdmaV53, series: rdmaSeries, 'v5.4': rdmaV54ListsLast },
+  { region: IMPLICIT, hasMemory: false },
+);
+
 export const odpDoubleDeath = defineScenario<Rdma>({
   name: 'odp-double-death',
   models: ['B-11'],
-  about: 'two threads give the only page of a child back',
+  about: 'two threads give memory back of which a child has no page',
   variants: {
     'v5.3': TWICE,
     series: TWICE,
@@ -53,10 +60,13 @@ export const odpDoubleDeath = defineScenario<Rdma>({
       expect: { verdict: 'clean' },
     },
   },
-  setup: setUpWith(
-    { 'v5.3': rdmaV53, series: rdmaSeries, 'v5.4': rdmaV54ListsLast },
-    { region: IMPLICIT, isMapped: true },
-  ),
+  setup(machine, variant) {
+    const state = death(machine, variant);
+    // Makes the child, and finds no memory.
+    machine.runNow(prefetch(state));
+    machine.runNow(state.process.mmap(ADDRESS, PAGE_SIZE));
+    return state;
+  },
   tasks: { zap, zapToo: zap },
   interchangeable: [['zap', 'zapToo']],
   goals: [CHILD_FREED],

@@ -11,8 +11,10 @@ import {
   rdmaV614LateWake,
   rdmaV614Unmapping,
 } from '../../drivers/rdma-odp/index.ts';
-import type { TaskDefinition } from '../../check/scenario.ts';
+import { atomic, atomicIncReturn } from '../../kernel/atomic.ts';
 import type { Body } from '../../kernel/operation.ts';
+import { allocateStatic } from '../../kernel/slab.ts';
+import { struct, type InstanceOf } from '../../kernel/struct.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import {
   mmuNotifierInvalidateRangeEnd,
@@ -60,12 +62,6 @@ function* pageAndInvalidate(state: Rdma): Body<void> {
   yield* invalidate(state);
 }
 
-const invalidateOnce: TaskDefinition<Rdma> = {
-  *run(state) {
-    yield* invalidate(state);
-  },
-};
-
 export const odpRequeued = defineScenario<Rdma>({
   name: 'odp-requeued',
   models: ['B-15'],
@@ -94,13 +90,33 @@ export const odpRequeued = defineScenario<Rdma>({
         yield* pageAndInvalidate(state);
       },
     },
-    invalidate: invalidateOnce,
+    invalidate: {
+      *run(state) {
+        yield* invalidate(state);
+      },
+    },
   },
   goals: [CHILD_DESTROYED],
   finally: unpin,
 });
 
-export const odpKeptParent = defineScenario<Rdma>({
+const Ended = struct('ended', { count: atomic(0) });
+
+interface WithEnd extends Rdma {
+  readonly ended: InstanceOf<typeof Ended>;
+}
+
+/** Whoever of two comes to an end last deregisters the region. */
+function* deregAtTheEnd({ ended, process, fd, key }: WithEnd): Body<void> {
+  if ((yield* atomicIncReturn(ended.count)) === 2) yield* process.ioctl(fd, DEREG_MR, key);
+}
+
+const kept = setUpWith(
+  { 'fixed-d3d930411ce3': rdmaV614Keeping, 'v6.14': rdmaV614Unmapping },
+  { region: IMPLICIT, isMapped: true },
+);
+
+export const odpKeptParent = defineScenario<WithEnd>({
   name: 'odp-kept-parent',
   models: ['B-15'],
   about: 'the same, and then the region is deregistered',
@@ -113,18 +129,23 @@ export const odpKeptParent = defineScenario<Rdma>({
   },
   // The work that destroys the child is a third task.
   preemptions: 2,
-  setup: setUpWith(
-    { 'fixed-d3d930411ce3': rdmaV614Keeping, 'v6.14': rdmaV614Unmapping },
-    { region: IMPLICIT, isMapped: true },
-  ),
+  setup: (machine, variant) => ({
+    ...kept(machine, variant),
+    ended: allocateStatic(machine, Ended),
+  }),
   tasks: {
     fault: {
       *run(state) {
         yield* pageAndInvalidate(state);
-        yield* state.process.ioctl(state.fd, DEREG_MR, state.key);
+        yield* deregAtTheEnd(state);
       },
     },
-    invalidate: invalidateOnce,
+    invalidate: {
+      *run(state) {
+        yield* invalidate(state);
+        yield* deregAtTheEnd(state);
+      },
+    },
   },
   goals: [CHILD_DESTROYED],
   finally: unpin,
