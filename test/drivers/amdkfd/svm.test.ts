@@ -114,3 +114,52 @@ test('the GPU reads what the program wrote last', () => {
   });
   expect(seen).toEqual(['3 4']);
 });
+
+test('munmap in the middle of a range leaves two ranges, and then one, that the GPU goes on using', () => {
+  const { findings } = runOnMachine((machine) => {
+    const process = machine.process();
+    machine.load(amdkfdSvmMended);
+    return [
+      function* user() {
+        yield* process.mmap(ADDRESS, 4 * PAGE_SIZE);
+        for (let page = 0; page < 4; page += 1) yield* process.store(ADDRESS + page * PAGE_SIZE, 1);
+        const fd = yield* process.open(KFD_DEVICE);
+        const attributes = { start: ADDRESS, size: 4 * PAGE_SIZE };
+        expect(yield* process.ioctl(fd, AMDKFD_IOC_SVM, attributes)).toBe(0);
+        yield* process.munmap(ADDRESS + PAGE_SIZE, PAGE_SIZE);
+        // Before the work has come to it, and again while the rest is still to be added.
+        yield* process.munmap(ADDRESS + 2 * PAGE_SIZE, PAGE_SIZE);
+        expect(yield* svmGpuLoad(PASID, ADDRESS)).toBe(1);
+        expect(yield* svmGpuLoad(PASID, ADDRESS + PAGE_SIZE)).toBe(-EFAULT);
+        expect(yield* svmGpuLoad(PASID, ADDRESS + 2 * PAGE_SIZE)).toBe(-EFAULT);
+        // The end of the first page goes as a whole: the range is no longer there.
+        yield* process.munmap(ADDRESS, PAGE_SIZE);
+        expect(yield* svmGpuLoad(PASID, ADDRESS)).toBe(-EFAULT);
+        yield* process.exit();
+      },
+    ];
+  });
+  expect(findings).toEqual([]);
+});
+
+test('munmap of the first page of a range leaves the rest', () => {
+  const { findings } = runOnMachine((machine) => {
+    const process = machine.process();
+    machine.load(amdkfdSvmMended);
+    return [
+      function* user() {
+        yield* process.mmap(ADDRESS, 3 * PAGE_SIZE);
+        for (let page = 0; page < 3; page += 1) yield* process.store(ADDRESS + page * PAGE_SIZE, 1);
+        const fd = yield* process.open(KFD_DEVICE);
+        const attributes = { start: ADDRESS, size: 3 * PAGE_SIZE };
+        expect(yield* process.ioctl(fd, AMDKFD_IOC_SVM, attributes)).toBe(0);
+        yield* process.munmap(ADDRESS, PAGE_SIZE);
+        expect(yield* svmGpuLoad(PASID, ADDRESS)).toBe(-EFAULT);
+        expect(yield* svmGpuLoad(PASID, ADDRESS + PAGE_SIZE)).toBe(1);
+        expect(yield* svmGpuLoad(PASID, ADDRESS + 2 * PAGE_SIZE)).toBe(1);
+        yield* process.exit();
+      },
+    ];
+  });
+  expect(findings).toEqual([]);
+});
