@@ -117,10 +117,9 @@ export const hfi1Triples = defineScenario<Hfi1State>({
   name: 'hfi1-triples',
   about: 'three things that can happen to memory that the adapter uses (fixed)',
   variants: {
-    'send+munmap+close': THREE,
     'free+munmap+arrive': THREE,
     'receive+drop+close': THREE,
-    'send+mprotect+drop': THREE,
+    'arrive+mprotect+free': THREE,
   },
   tasks: {
     ...hfi1Pairs.tasks,
