@@ -7,6 +7,7 @@ import {
   mutexLock,
   mutexLockInterruptible,
   mutexLockKillable,
+  mutexLockKillableNested,
   mutexTrylock,
   mutexUnlock,
   type Mutex,
@@ -34,6 +35,12 @@ function* tryOnce({ m }: Shared) {
 
 function* killable({ m }: Shared) {
   const error = yield* mutexLockKillable(m);
+  goal(`error ${error}`);
+  if (error === 0) yield* mutexUnlock(m);
+}
+
+function* killableNested({ m }: Shared) {
+  const error = yield* mutexLockKillableNested(m, 1);
   goal(`error ${error}`);
   if (error === 0) yield* mutexUnlock(m);
 }
@@ -153,6 +160,13 @@ describe('a signal', () => {
     expect(outcomes(program)).toContain(
       "deadlock: killable waits for keeps, lock-misuse: still held when task 'keeps' ended",
     );
+  });
+
+  test('ends a nested wait just so', () => {
+    const faults = { faults: { signals: 1 } };
+    const program = small({ m: mutex() }, { section, killableNested }, faults);
+    expect(outcomes(program)).toEqual(['error -4', 'error 0']);
+    expectTraces(program, 2 + 3);
   });
 
   test('that stays away leaves the traces of mutex_lock', () => {
