@@ -9,6 +9,8 @@ import type { Machine } from '../mm/machine.ts';
 import { CORE_SCENARIOS } from './core/index.ts';
 import { AMDGPU_SCENARIOS } from './drivers/amdgpu.ts';
 import { AMDKFD_SCENARIOS } from './drivers/amdkfd.ts';
+import { GNTDEV } from './drivers/gntdev.ts';
+import { HFI1 } from './drivers/hfi1.ts';
 import { HMM_SCENARIOS } from './drivers/hmm.ts';
 import { I915 } from './drivers/i915.ts';
 import { KVM } from './drivers/kvm.ts';
@@ -55,6 +57,8 @@ export const DRIVER_SCENARIOS: readonly AnyScenario[] = [
   ...KVM.scenarios.map(hidden),
   ...I915.scenarios.map(hidden),
   ...VHOST.scenarios.map(hidden),
+  ...GNTDEV.scenarios.map(hidden),
+  ...HFI1.scenarios.map(hidden),
 ];
 
 function listedPrograms(): AnyScenario[] {

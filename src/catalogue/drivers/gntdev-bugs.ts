@@ -55,7 +55,7 @@ const UPPER_V53 =
 const LOWER_V53 = 'the VMA that the map knew is gone, and nobody tells Xen of the other one';
 
 /** What two callbacks do that go about the same grant. */
-const RACES = [...afterwards('A-102'), { name: 'A-102', kind: 'data-race' }] as const;
+const RACES = [...afterwards('A-152'), { name: 'A-152', kind: 'data-race' }] as const;
 
 function splitting(half: keyof typeof HALF) {
   const others = half === 'lower' ? 'the same' : 'the same; the notifier goes with the first VMA';
@@ -96,7 +96,7 @@ export const gntdevSplitUpper = splitting('upper');
 
 export const gntdevReferenced = defineScenario<GntdevState>({
   name: 'gntdev-referenced',
-  models: ['A-101'],
+  models: ['A-151'],
   about: 'a program unmaps a grant to which somebody has a reference, as one has for DMA',
   variants: {
     'v5.3': { about: 'waits', expect: CLEAN },
@@ -215,7 +215,7 @@ function dropUpper() {
 
 export const gntdevDropTwice = defineScenario<GntdevState>({
   name: 'gntdev-drop-twice',
-  models: ['A-102'],
+  models: ['A-152'],
   about: 'two threads drop the same grant (MADV_DONTNEED)',
   variants: {
     'v5.3': { about: 'start takes the lock of the file', expect: CLEAN },

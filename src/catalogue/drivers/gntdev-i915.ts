@@ -75,7 +75,7 @@ export const gntdevI915 = defineScenario<GntdevState>({
       expect: STUCK,
     },
     async: {
-      about: 'a work waits; but the entry is still there when munmap comes to it (A-101)',
+      about: 'a work waits; but the entry is still there when munmap comes to it (A-151)',
       expect: BAD_PAGE,
       alsoKnown: LEFT_BEHIND,
     },

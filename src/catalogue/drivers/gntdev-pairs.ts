@@ -160,14 +160,14 @@ export const gntdevTriples = defineScenario<GntdevState>({
 
 export const gntdevBounds = defineScenario<GntdevState>({
   name: 'gntdev-bounds',
-  models: ['A-100'],
+  models: ['A-150'],
   about:
     'one thread takes the right to write from one of two grants, while other memory is reclaimed',
   variants: {
     'v5.3': {
       about: 'start looks at the bounds of the VMA, whatever memory it is about, without mmap_sem',
       expect: { verdict: 'violation', kind: 'data-race', object: 'vm_area_struct.vm_start' },
-      alsoKnown: [{ name: 'A-100', kind: 'data-race' }],
+      alsoKnown: [{ name: 'A-150', kind: 'data-race' }],
     },
     'v5.5': {
       about:

@@ -58,7 +58,7 @@ export function afterwards(name: string): readonly KnownViolation[] {
   return (['warn', 'use-after-free', 'double-free'] as const).map((kind) => ({ name, kind }));
 }
 
-export const LEFT_BEHIND = afterwards('A-101');
+export const LEFT_BEHIND = afterwards('A-151');
 
 export interface GntdevState {
   readonly process: Process;

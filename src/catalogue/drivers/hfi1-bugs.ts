@@ -137,7 +137,7 @@ function closing(name: string, stage: 'sent' | 'tid', models: readonly string[])
 }
 
 export const hfi1Close = closing('hfi1-close', 'sent', ['B-18', 'C7']);
-export const hfi1CloseTid = closing('hfi1-close-tid', 'tid', ['A-110', 'C7']);
+export const hfi1CloseTid = closing('hfi1-close-tid', 'tid', ['A-160', 'C7']);
 
 const TOLD = 'the program has what arrives, or is told that the TID is invalid';
 const NOT_TOLD = { verdict: 'violation', kind: 'warn', object: TOLD } as const;
@@ -167,7 +167,7 @@ function receiver(state: Hfi1State): Receiver {
 
 export const hfi1SetupRace = defineScenario<Receiver>({
   name: 'hfi1-setup-race',
-  models: ['B-19', 'C1', 'A-111', 'A-115'],
+  models: ['B-19', 'C1', 'A-161', 'A-165'],
   about:
     'a program has the adapter receive to a page, while another thread maps other memory there',
   variants: {
@@ -204,7 +204,7 @@ export const hfi1SetupRace = defineScenario<Receiver>({
 
 export const hfi1Dropped = defineScenario<Receiver>({
   name: 'hfi1-dropped',
-  models: ['A-112'],
+  models: ['A-162'],
   about:
     'a program drops a page that the adapter receives to (MADV_DONTNEED), and writes to it again',
   variants: {
@@ -228,7 +228,7 @@ export const hfi1Dropped = defineScenario<Receiver>({
 
 const STALE = { verdict: 'violation', kind: 'warn', object: SENDS } as const;
 /** The request that is not done uses a node that is no more. */
-const FREED = { name: 'A-113', kind: 'use-after-free' } as const;
+const FREED = { name: 'A-163', kind: 'use-after-free' } as const;
 
 export const hfi1Stale = defineScenario<Hfi1State>({
   name: 'hfi1-stale-cache',
@@ -294,7 +294,7 @@ export const hfi1CloseBusy = defineScenario<Hfi1State>({
 
 export const hfi1LookUp = defineScenario<Hfi1State>({
   name: 'hfi1-lookup',
-  models: ['A-113'],
+  models: ['A-163'],
   about: 'a program sends a page that is in the cache, while another thread unmaps it',
   variants: {
     'v5.3': {
@@ -322,7 +322,7 @@ export const hfi1LookUp = defineScenario<Hfi1State>({
 
 export const hfi1Reaper = defineScenario<Hfi1State>({
   name: 'hfi1-reaper',
-  models: ['A-114', 'I9'],
+  models: ['A-164', 'I9'],
   about: 'the OOM reaper, which must not wait, comes to a page that the adapter receives to',
   variants: {
     'v5.3': { about: 'takes spinlocks only', expect: CLEAN },

@@ -6,7 +6,7 @@
  *     async          start does not wait for references to pages: a work does (B-23); mmap is refused meanwhile
  *     fixed          ours: the notifier stays until the last VMA is gone and goes by the map's bounds (B-25); entries go
  *                    at once, and only what the kernel has mapped, which is what references need, waits; a lock for
- *                    callbacks that run at the same time (A-102)
+ *                    callbacks that run at the same time (A-152)
  */
 import { EAGAIN, EINVAL } from '../../base/errno.ts';
 import { warnOn } from '../../kernel/assertion.ts';
