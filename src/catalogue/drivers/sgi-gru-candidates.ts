@@ -1,7 +1,14 @@
 /** What the checker found in sgi-gru besides what patch 4 is about, each with what mends it. */
-import { gruMended, gruSeries, gruV53 } from '../../drivers/sgi-gru/index.ts';
+import {
+  GRU_SET_CONTEXT_OPTION,
+  gruMended,
+  gruSeries,
+  gruSeriesPlacement,
+  gruV53,
+} from '../../drivers/sgi-gru/index.ts';
 import { goal } from '../../kernel/choose.ts';
 import type { ModuleType } from '../../kernel/module.ts';
+import type { Body } from '../../kernel/operation.ts';
 import { defineScenario } from '../define-scenario.ts';
 import {
   act,
@@ -116,6 +123,7 @@ const gruFirstTouch = defineScenario<GruState>({
       about: 'gru_fault maps it with preemption off, which allocates a page table',
       expect: { verdict: 'violation', kind: 'sleeping-in-atomic', object: 'pte_alloc_one()' },
     },
+    mended: { about: 'with preemption on: ts_ctxlock is enough', ...CLEAN },
   },
   setup: (machine, variant) =>
     prepare(machine, moduleOf(variant), { contexts: 1, isFar: true, isBare: true }),
@@ -123,7 +131,7 @@ const gruFirstTouch = defineScenario<GruState>({
     touch: {
       cpu: 0,
       *run({ process, segment }) {
-        if ((yield* process.load(segment.gseg)) >= 0) goal('touched');
+        goal((yield* process.load(segment.gseg)) >= 0 ? 'touched' : 'refused');
       },
     },
   },
@@ -131,4 +139,126 @@ const gruFirstTouch = defineScenario<GruState>({
   finally: unpin,
 });
 
-export const GRU_CANDIDATES = [gruFlush, gruExit, gruTheft, gruFirstTouch];
+const PLACED: Readonly<Record<string, ModuleType>> = {
+  'v5.3': gruV53,
+  series: gruSeries,
+  'fixed-643a16a0eb1d': gruSeriesPlacement,
+};
+
+const gruPlacement = defineScenario<GruState>({
+  name: 'gru-placement',
+  models: ['B-42'],
+  about: 'a program wants its segment on another chiplet, while another thread ends the mapping',
+  variants: {
+    'v5.3': {
+      about:
+        'the context drops its reference, and the caller goes on: mmap_sem keeps that of the mapping',
+      ...CLEAN,
+    },
+    series: { about: 'the same', ...CLEAN },
+    'fixed-643a16a0eb1d': {
+      preemptions: 1,
+      about: 'both locks are dropped before the context is unloaded, and nothing keeps the segment',
+      expect: { verdict: 'violation', kind: 'use-after-free', object: 'gru_thread_state' },
+      alsoKnown: [
+        { name: 'and all that it leads to', kind: 'use-after-free' },
+        { name: 'no lock', kind: 'data-race' },
+        {
+          name: 'both unload it',
+          kind: 'bug',
+          object: '(asids->mt_ctxbitmap & ctxbitmap) != ctxbitmap',
+        },
+      ],
+    },
+  },
+  setup: (machine, variant) =>
+    prepare(machine, PLACED[variant] as ModuleType, {
+      chiplets: 2,
+      contexts: 1,
+      isTouched: true,
+    }),
+  tasks: {
+    place: {
+      cpu: 0,
+      *run({ process, segment: { fd, gseg } }) {
+        const request = { gseg, op: 'sco_blade_chiplet', chiplet: 1 };
+        if ((yield* process.ioctl(fd, GRU_SET_CONTEXT_OPTION, request)) === 0) goal('placed');
+      },
+    },
+    unmap: doing('unmap', 1),
+  },
+  goals: ['placed', { name: 'it was checked', calls: 'gru_check_context_placement' }],
+  finally: unpin,
+});
+
+/** Which actions are beside each other, and what they find. */
+const FAILING: Readonly<Record<string, { readonly acts: readonly string[] } & GruSetUp>> = {
+  dropin: { acts: ['access', 'dontneed'] },
+  theft: { acts: ['steal', 'munmap'], hasForeign: true },
+};
+
+function* playFailing(state: GruState, variant: string, at: number): Body<void> {
+  const { acts } = FAILING[variant] as (typeof FAILING)[string];
+  yield* act(state, acts[at] as string);
+  goal(`the ${at === 0 ? 'first' : 'second'} is done`);
+}
+
+const gruFails = defineScenario<GruState>({
+  name: 'gru-fails',
+  models: ['patch 4'],
+  about:
+    'an allocation fails, or a signal comes, while the GRU is given a page, or a context is stolen',
+  variants: {
+    dropin: { about: 'the instruction ends with an error, or goes on', ...CLEAN },
+    theft: {
+      about: 'the thief gets it all the same',
+      preemptions: 2,
+      expect: { verdict: 'bounded' },
+    },
+  },
+  faults: { allocations: 1, signals: 1, userFaults: 1 },
+  setup: (machine, variant) =>
+    prepare(machine, gruMended, { contexts: 1, isTouched: true, ...FAILING[variant] }),
+  tasks: {
+    first: {
+      cpu: 0,
+      *run(state, variant) {
+        yield* playFailing(state, variant, 0);
+      },
+    },
+    second: {
+      cpu: 1,
+      *run(state, variant) {
+        yield* playFailing(state, variant, 1);
+      },
+    },
+  },
+  goals: ['the first is done', 'the second is done'],
+  finally: unpin,
+});
+
+const gruTouchFails = defineScenario<GruState>({
+  ...gruFirstTouch,
+  name: 'gru-touch-fails',
+  models: ['A-43'],
+  about: 'the page table that the first touch of a segment needs cannot be allocated',
+  variants: {
+    mended: {
+      about:
+        'the context is given back, and the program faults again; in all versions it does for ever',
+      ...CLEAN,
+    },
+  },
+  faults: { allocations: 1, signals: 1 },
+  goals: ['touched', { name: 'it was given back', calls: 'gru_unload_context' }],
+});
+
+export const GRU_CANDIDATES = [
+  gruFlush,
+  gruExit,
+  gruTheft,
+  gruFirstTouch,
+  gruPlacement,
+  gruFails,
+  gruTouchFails,
+];

@@ -45,7 +45,7 @@ import { mmuNotifierMmOf } from '../../mmu-notifier/mmu-notifier.ts';
 import { takeFaultMap, tfhWriteRestart, type GruChiplet } from './gru-chiplet.ts';
 import { tfhException, tfhRead, tfhUserPollingMode, type TfhMiss } from './gru-context.ts';
 import { gruAllocThreadState, gruFindThreadState, tsidOf } from './gru-gts.ts';
-import { contextOf } from './gru-main.ts';
+import { contextOf, gruCheckContextPlacement, gruUnloadContext } from './gru-main.ts';
 import {
   globals,
   GRU_GSEG_PAGESIZE,
@@ -248,8 +248,11 @@ export const gruHandleUserCallOs = fn(function* gruHandleUserCallOs(cb: number) 
   if (cb % GRU_GSEG_PAGESIZE !== 0) return -EINVAL;
   const gts = yield* gruFindLockGts(cb);
   if (gts === null) return -EINVAL;
-  // Here, and where a segment's owner is set, the kernel also looks whether the context is on the program's blade,
-  // and unloads it if not (B-42).
+  if (yield* gruCheckContextPlacement(gts)) {
+    yield* gruUnlockGts(gts);
+    yield* gruUnloadContext(gts, true);
+    return -EAGAIN;
+  }
   const result = gts.tsGru === null ? -EAGAIN : yield* gruUserDropin(gts);
   yield* gruUnlockGts(gts);
   return result;

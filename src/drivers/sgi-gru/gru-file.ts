@@ -25,7 +25,7 @@ import {
   gruUnlockGts,
 } from './gru-fault.ts';
 import { gruAllocVmaData } from './gru-gts.ts';
-import { gruUnloadContext } from './gru-main.ts';
+import { gruCheckContextPlacement, gruUnloadContext } from './gru-main.ts';
 import { globals, GRU_GSEG_PAGESIZE, sgiGru, type GruVmaData } from './gru-priv.ts';
 import { gruFlushTlbRange } from './gru-tlb-purge.ts';
 import { gruVmOps } from './gru-vm-ops.ts';
@@ -52,8 +52,10 @@ export interface GruCreateContext {
 
 export interface GruContextOption {
   readonly gseg: number;
-  /** `sco_gseg_owner` is the only one; those about blades and slices are left out. */
+  /** `sco_gseg_owner` or `sco_blade_chiplet`; those about slices are left out. */
   readonly op: string;
+  /** Of `sco_blade_chiplet`: the chiplet that is wanted, -1 for any. */
+  readonly chiplet?: number;
 }
 
 export interface GruFlushTlb {
@@ -95,11 +97,22 @@ const gruSetContextOption = fn(function* gruSetContextOption(request: GruContext
     if (isErr(made)) return ptrErr(made);
     gts = made;
   }
-  const isKnown = request.op === 'sco_gseg_owner';
-  // The option that places a context on a blade unloads it (B-42).
-  if (isKnown) gts.tsTgidOwner = currentThread()!.pid;
+  const { op, chiplet = -1 } = request;
+  let error = 0;
+  if (op === 'sco_gseg_owner') {
+    gts.tsTgidOwner = currentThread()!.pid;
+  } else if (op !== 'sco_blade_chiplet' || chiplet >= globals().chipletCount) {
+    error = -EINVAL;
+  } else {
+    gts.tsUserChipletId = chiplet;
+    if (yield* gruCheckContextPlacement(gts)) {
+      yield* gruUnlockGts(gts);
+      yield* gruUnloadContext(gts, true);
+      return 0;
+    }
+  }
   yield* gruUnlockGts(gts);
-  return isKnown ? 0 : -EINVAL;
+  return error;
 });
 
 const gruUserUnloadContext = fn(function* gruUserUnloadContext(gseg: number) {

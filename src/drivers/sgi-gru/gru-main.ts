@@ -22,11 +22,12 @@ import { running } from '../../kernel/running.ts';
 import { downWriteTrylock, upWrite, type RwSemaphore } from '../../kernel/rwsem.ts';
 import { spinLock, spinUnlock } from '../../kernel/spinlock.ts';
 import type { Task } from '../../kernel/task.ts';
+import { currentThread } from '../../mm-types/task-struct.ts';
 import type { VmArea } from '../../mm-types/vma.ts';
 import { loadByte, storeByte } from '../../mm-types/page-contents.ts';
 import { pageToPfn, type Page } from '../../mm-types/page.ts';
 import { remapPfnRange, zapVmaPtes } from '../../mm/pfn-map.ts';
-import { VM_FAULT_NOPAGE, VM_FAULT_SIGBUS } from '../../mm/vm-fault.ts';
+import { VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS } from '../../mm/vm-fault.ts';
 import { gruLoadMmTracker, gruUnloadMmTracker } from './gru-asid.ts';
 import type { GruChiplet } from './gru-chiplet.ts';
 import {
@@ -110,6 +111,7 @@ const gruLoadContext = fn(function* gruLoadContext(gts: GruThreadState) {
 /** Takes a free context for the GTS, with a reference. ts_ctxlock is held. Whether there was one. */
 const gruAssignGruContext = fn(function* gruAssignGruContext(gts: GruThreadState) {
   for (const gru of allGrus()) {
+    if (gts.tsUserChipletId >= 0 && gts.tsUserChipletId !== gru.gsGid) continue;
     yield* spinLock(gru.gsLock);
     let ctxnum = 0;
     while (ctxnum < contextCountOf(gru) && (gru.gsContextMap & (1 << ctxnum)) !== 0) ctxnum += 1;
@@ -124,6 +126,24 @@ const gruAssignGruContext = fn(function* gruAssignGruContext(gts: GruThreadState
     yield* spinUnlock(gru.gsLock);
     if (isFree) return true;
   }
+  return false;
+});
+
+/** Whether the program, as its owner, wants a loaded GTS on another chiplet. ts_ctxlock is held. */
+function isMisplaced(gts: GruThreadState): boolean {
+  const { tsGru, tsUserChipletId, tsTgidOwner } = gts;
+  if (tsGru === null || tsUserChipletId < 0 || tsTgidOwner !== currentThread()!.pid) return false;
+  return tsGru.gsGid !== tsUserChipletId;
+}
+
+/**
+ * Unloads a GTS that is on the wrong chiplet, with the locks held as they are. True where the version leaves that to the
+ * caller, who drops them first. ts_ctxlock is held. May sleep.
+ */
+export const gruCheckContextPlacement = fn(function* gruCheckContextPlacement(gts: GruThreadState) {
+  if (!isMisplaced(gts)) return false;
+  if (globals().life!.misplacedUnloads === 'unlocked') return true;
+  yield* gruUnloadContext(gts, true);
   return false;
 });
 
@@ -230,23 +250,35 @@ class Sleep extends Operation<void> {
 
 const SLEEP = new Sleep();
 
-/** Loads the GTS and maps its context; false if there is none to be had. */
+/** Loads the GTS and maps its context: VM_FAULT_*, or 0 if there is none to be had. */
 const loadAndMap = fn(
   function* loadAndMap(vma: VmArea, address: number, gts: GruThreadState) {
     yield* mutexLock(gts.tsCtxlock);
+    if (yield* gruCheckContextPlacement(gts)) {
+      yield* mutexUnlock(gts.tsCtxlock);
+      yield* gruUnloadContext(gts, true);
+      return VM_FAULT_NOPAGE;
+    }
     // Preemption is off so that the program's blade stays the same. What follows may sleep all the same, if the
     // page table of the address is missing.
-    yield* preemptDisable();
+    const { faultsUnpreempted } = globals().life!;
+    if (faultsUnpreempted) yield* preemptDisable();
     const isLoaded = gts.tsGru !== null;
     const isAssigned = !isLoaded && (yield* gruAssignGruContext(gts));
     if (isAssigned) {
       yield* gruLoadContext(gts);
       const pfn = pageToPfn(contextOf(gts).page as Page);
-      yield* remapPfnRange(vma, address, pfn, GRU_GSEG_PAGESIZE);
+      const error = yield* remapPfnRange(vma, address, pfn, GRU_GSEG_PAGESIZE);
+      // Otherwise the program faults for ever on what is loaded and not mapped.
+      if (error !== 0 && globals().life!.faultsFail) {
+        yield* gruUnloadContext(gts, true);
+        yield* mutexUnlock(gts.tsCtxlock);
+        return VM_FAULT_OOM;
+      }
     }
-    yield* preemptEnable();
+    if (faultsUnpreempted) yield* preemptEnable();
     yield* mutexUnlock(gts.tsCtxlock);
-    return isLoaded || isAssigned;
+    return isLoaded || isAssigned ? VM_FAULT_NOPAGE : 0;
   },
   { name: 'gru_fault' },
 );
@@ -258,11 +290,12 @@ const loadAndMap = fn(
 export const gruFault = fn(function* gruFault(vma: VmArea, address: number, _flags: number) {
   const gts = yield* gruFindThreadState(vma, tsidOf(address, vma));
   if (gts === null) return VM_FAULT_SIGBUS;
-  while (!(yield* loadAndMap(vma, address, gts))) {
+  for (;;) {
+    const result = yield* loadAndMap(vma, address, gts);
+    if (result !== 0) return result;
     // The driver steals only now and then, so that nobody is robbed at once of what he stole; here, whenever it finds
     // nothing, and it sleeps only where there is nobody to steal from.
     const busy = yield* gruStealContext();
     if (busy !== null) yield* made(SLEEP, busy);
   }
-  return VM_FAULT_NOPAGE;
 });

@@ -18,7 +18,7 @@
  *
  * Modelled: all of that, in the versions of patch 4. Simplified: a segment is one page and has one control block;
  * chiplets are those of one blade. Left out: contexts of the kernel itself, statistics, preloading of the TLB, huge
- * pages, placement on blades and chiplets (B-42 is about that), dumps.
+ * pages, placement on blades (that on chiplets is there, for B-42), dumps.
  * Source: notifier-facts 1.4 and 3.1, the driver of v5.3 and v5.4.
  */
 import type { KernelCallable } from '../../kernel/call.ts';
@@ -106,6 +106,8 @@ export const GruThreadState = struct('gru_thread_state', {
   /** Which segment of its mapping. */
   tsTsid: 0,
   tsUserOptions: GRU_OPT_MISS_USER_POLL,
+  /** The chiplet that the program wants; -1 for any. Under ts_ctxlock. */
+  tsUserChipletId: -1,
   /** Who registered as its owner. */
   tsTgidOwner: 0,
   /** What was in the control block when it was unloaded. Under ts_ctxlock. */
@@ -166,6 +168,12 @@ export interface GmsLife {
   readonly flushesLocked: boolean;
   /** Whether a thief keeps everybody else from the victim's mappings. It does in no version; what mends A-42. */
   readonly theftLocks: boolean;
+  /** Whether a fault maps with preemption off. It does in all versions that are modelled; what mends A-43 is that it does not. */
+  readonly faultsUnpreempted: boolean;
+  /** Whether a fault fails whose mapping has failed. It goes on in all versions; preemption must be on. */
+  readonly faultsFail: boolean;
+  /** Whether who finds a context on the wrong chiplet unloads it with its locks held; B-42's fix does so without. */
+  readonly misplacedUnloads: 'locked' | 'unlocked';
 }
 
 export const globals = sgiGru.data({

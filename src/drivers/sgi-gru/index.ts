@@ -52,6 +52,9 @@ const AS_RELEASED = {
   closeUnloads: true,
   flushesLocked: false,
   theftLocks: false,
+  faultsUnpreempted: true,
+  faultsFail: false,
+  misplacedUnloads: 'locked',
 } as const;
 
 const BEFORE: GmsLife = {
@@ -80,8 +83,21 @@ export const gruSeriesLateUnload = version({ ...AFTER, closeUnloads: false }, tr
 
 // What mends the candidates (ours).
 
-/** Release stops the GRU, a flush keeps its segment, a thief its victim's mappings. */
+/** Patch 4 with what mends B-42 (643a16a0eb1d): who finds a context on the wrong chiplet lets go of it first. */
+export const gruSeriesPlacement = version({ ...AFTER, misplacedUnloads: 'unlocked' }, true);
+
+/**
+ * Release stops the GRU (A-41), a flush keeps its segment (A-40), a thief its victim's mappings (A-42); a fault lets
+ * itself be preempted (A-43).
+ */
 export const gruMended = version(
-  { ...AFTER, register: registerStopping, flushesLocked: true, theftLocks: true },
+  {
+    ...AFTER,
+    register: registerStopping,
+    flushesLocked: true,
+    theftLocks: true,
+    faultsUnpreempted: false,
+    faultsFail: true,
+  },
   true,
 );
