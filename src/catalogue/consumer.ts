@@ -1,6 +1,5 @@
 /** A consumer of mmu notifiers: one of the fourteen users that the series' cover letter is about. */
-import type { Scenario } from '../check/scenario.ts';
-import type { Machine } from '../mm/machine.ts';
+import type { AnyScenario } from '../check/scenario.ts';
 
 /** What `list` and the table of consumers say of one; a few words each. */
 export interface Consumer {
@@ -17,6 +16,6 @@ export interface Consumer {
   readonly teardown: string;
   /** Its versions, oldest first, as variants name them. */
   readonly versions: readonly string[];
-  // Only a scenario's own file knows its state.
-  readonly scenarios: readonly Scenario<Machine, never>[];
+  // Only a scenario's own file knows its state: lists of them are cast.
+  readonly scenarios: readonly AnyScenario[];
 }

@@ -6,20 +6,8 @@
  */
 import type { AnyScenario, Scenario } from '../check/scenario.ts';
 import type { Machine } from '../mm/machine.ts';
+import { CONSUMERS } from './consumers.ts';
 import { CORE_SCENARIOS } from './core/index.ts';
-import { AMDGPU_SCENARIOS } from './drivers/amdgpu.ts';
-import { AMDKFD_SCENARIOS } from './drivers/amdkfd.ts';
-import { GNTDEV } from './drivers/gntdev.ts';
-import { HFI1 } from './drivers/hfi1.ts';
-import { HMM_SCENARIOS } from './drivers/hmm.ts';
-import { I915 } from './drivers/i915.ts';
-import { KVM } from './drivers/kvm.ts';
-import { amdgpuPairs, nouveauPairs } from './drivers/mirror-pairs.ts';
-import { NOUVEAU_SCENARIOS } from './drivers/nouveau.ts';
-import { RADEON_SCENARIOS } from './drivers/radeon.ts';
-import { RDMA_ODP_SCENARIOS } from './drivers/rdma-odp.ts';
-import { GRU_SCENARIOS } from './drivers/sgi-gru.ts';
-import { VHOST } from './drivers/vhost.ts';
 import { findProgram, PROGRAMS } from './program/index.ts';
 import { kfdUnregister } from './series/kfd-unregister.ts';
 import { lastPut } from './series/last-put.ts';
@@ -37,29 +25,21 @@ function hidden<S>(scenario: Scenario<Machine, S>): AnyScenario {
   return scenario as unknown as AnyScenario;
 }
 
+/** Each once: the first of amdkfd's is the series' own, and a scenario of two consumers belongs to both. */
+function distinct(scenarios: readonly AnyScenario[]): AnyScenario[] {
+  return [...new Set(scenarios)];
+}
+
 /** The scenarios that are no acceptance programs. */
-export const DRIVER_SCENARIOS: readonly AnyScenario[] = [
+export const DRIVER_SCENARIOS: readonly AnyScenario[] = distinct([
   hidden(kfdUnregister),
   hidden(lockedRegister),
   hidden(speculativeAllocation),
   hidden(lastPut),
   hidden(unload),
   ...CORE_SCENARIOS,
-  ...AMDKFD_SCENARIOS.map(hidden),
-  ...RADEON_SCENARIOS.map(hidden),
-  ...HMM_SCENARIOS.map(hidden),
-  ...NOUVEAU_SCENARIOS.map(hidden),
-  hidden(nouveauPairs),
-  ...AMDGPU_SCENARIOS.map(hidden),
-  hidden(amdgpuPairs),
-  ...GRU_SCENARIOS.map(hidden),
-  ...RDMA_ODP_SCENARIOS.map(hidden),
-  ...KVM.scenarios.map(hidden),
-  ...I915.scenarios.map(hidden),
-  ...VHOST.scenarios.map(hidden),
-  ...GNTDEV.scenarios.map(hidden),
-  ...HFI1.scenarios.map(hidden),
-];
+  ...CONSUMERS.flatMap(({ scenarios }) => scenarios),
+]);
 
 function listedPrograms(): AnyScenario[] {
   return PROGRAMS.flatMap((family) =>

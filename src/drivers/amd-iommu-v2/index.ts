@@ -4,6 +4,7 @@ import { registerChrdev, unregisterChrdev, type File } from '../../kernel/file.t
 import { GFP_KERNEL, GFP_NOFAIL } from '../../kernel/gfp.ts';
 import type { ModuleType } from '../../kernel/module.ts';
 import { mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
+import { synchronizeRcu } from '../../kernel/rcu.ts';
 import { kfree, kzalloc } from '../../kernel/slab.ts';
 import { struct, type InstanceOf } from '../../kernel/struct.ts';
 import { allocWorkqueue, destroyWorkqueue } from '../../kernel/workqueue.ts';
@@ -118,6 +119,7 @@ export function amdModule(version: Version): ModuleType {
     function* amdExit() {
       yield* unregisterChrdev(AMD_DEVICE);
       setPprNotifier(null);
+      yield* synchronizeRcu();
       for (const index of [0, 1]) yield* amdIommuFreeDevice(amdDevice(index));
       yield* destroyWorkqueue(globals().workqueue!);
     },

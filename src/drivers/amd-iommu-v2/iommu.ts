@@ -18,6 +18,7 @@ import { flushIotlb, iotlbLoad, iotlbStore, pasidEntry, setPasidRoot } from '../
 import { array } from '../../kernel/array.ts';
 import { fn, type KernelCallable } from '../../kernel/call.ts';
 import { perKernel, type Kernel } from '../../kernel/kernel.ts';
+import { rcuReadLock, rcuReadUnlock } from '../../kernel/rcu.ts';
 import { running } from '../../kernel/running.ts';
 import { allocateStatic } from '../../kernel/slab.ts';
 import { spinlock, spinLock, spinUnlock } from '../../kernel/spinlock.ts';
@@ -109,11 +110,15 @@ const access = fn(
       const result = yield* byte === null
         ? iotlbLoad(entry, address)
         : iotlbStore(entry, address, byte);
-      const { notifier } = hardware(running);
-      if (result !== -EFAULT || notifier === null || requests === REQUESTS_MAX) return result;
+      if (result !== -EFAULT || requests === REQUESTS_MAX) return result;
       const request = { address, isWrite: byte !== null, space: pasid };
       const ppr = yield* reportFault(device.requests, request);
-      yield* notifier(device, ppr);
+      // An atomic chain: it is walked under RCU, and who leaves it waits.
+      yield* rcuReadLock();
+      const { notifier } = hardware(running);
+      if (notifier !== null) yield* notifier(device, ppr);
+      yield* rcuReadUnlock();
+      if (notifier === null) return -EFAULT;
       if ((yield* awaitAnswer(device.requests, ppr)) !== 0) return -EFAULT;
     }
   },
