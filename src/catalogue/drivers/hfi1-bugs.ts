@@ -232,7 +232,7 @@ const FREED = { name: 'A-163', kind: 'use-after-free' } as const;
 
 export const hfi1Stale = defineScenario<Hfi1State>({
   name: 'hfi1-stale-cache',
-  models: ['B-20', 'I8'],
+  models: ['B-20'],
   about: 'a program sends a page, maps other memory there, and sends that',
   variants: {
     'v5.3': {

@@ -147,7 +147,7 @@ const PLACED: Readonly<Record<string, ModuleType>> = {
 
 const gruPlacement = defineScenario<GruState>({
   name: 'gru-placement',
-  models: ['B-42'],
+  models: ['B-42', 'A-44'],
   about: 'a program wants its segment on another chiplet, while another thread ends the mapping',
   variants: {
     'v5.3': {
@@ -240,7 +240,7 @@ const gruFails = defineScenario<GruState>({
 const gruTouchFails = defineScenario<GruState>({
   ...gruFirstTouch,
   name: 'gru-touch-fails',
-  models: ['A-43'],
+  models: ['A-45'],
   about: 'the page table that the first touch of a segment needs cannot be allocated',
   variants: {
     mended: {
