@@ -134,6 +134,7 @@ export * from './mmu-notifier/behaviour.ts';
 // ---- devices that translate ----------------------------------------------------------------------
 export {
   deviceEntry,
+  deviceEntryYoung,
   deviceTranslations,
   dropIn,
   flushDeviceTlb,
@@ -142,6 +143,14 @@ export {
   type DeviceTranslations,
 } from './device/translations.ts';
 export * from './device/access.ts';
+export {
+  flushIotlb,
+  iotlbLoad,
+  iotlbStore,
+  pasidEntry,
+  setPasidRoot,
+  type PasidEntry,
+} from './device/iotlb.ts';
 export { declareCoherence, withdrawCoherence, type Coherence } from './device/coherence.ts';
 export {
   commandQueue,
