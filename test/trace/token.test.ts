@@ -64,7 +64,9 @@ function errorOf(token: string): UsageError {
 }
 
 test('the format does not change unnoticed', () => {
-  expect(GOLDEN).toMatchInlineSnapshot(`"mn2_BTAuMS4wDmtmZC11bnJlZ2lzdGVyBHY1LjMEQCEAAgMAAavN__8SNPZwAgMEAeXIAhA"`);
+  expect(GOLDEN).toMatchInlineSnapshot(
+    `"mn2_BTAuMS4wDmtmZC11bnJlZ2lzdGVyBHY1LjMEQCEAAgMAAavN__8SNPZwAgMEAeXIAhA"`,
+  );
   expect(decodeToken(GOLDEN)).toEqual(MARKED);
   expect(UNMARKED).toBe('mn1_BTAuMS4wDmtmZC11bnJlZ2lzdGVyBHY1LjMEQCEAAgIDBAHBQcv_');
   expect(decodeToken(UNMARKED)).toEqual(SMALL);
