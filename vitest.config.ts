@@ -17,7 +17,8 @@ export default defineConfig({
     exclude: [...configDefaults.exclude, 'dist/**'],
     // The package itself is taken as Node takes it, not transformed.
     server: { deps: { external: [/\/dist\//] } },
-    testTimeout: 120_000,
+    // Pages check what all their tables say; alone the longest takes a third of it.
+    testTimeout: 300_000,
     // By default one less than there are cores, which on two means one.
     maxWorkers: 2,
   },
