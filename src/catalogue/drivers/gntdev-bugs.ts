@@ -57,10 +57,10 @@ const LOWER_V53 = 'the VMA that the map knew is gone, and nobody tells Xen of th
 /** What two callbacks do that go about the same grant. */
 const RACES = [...afterwards('A-152'), { name: 'A-152', kind: 'data-race' }] as const;
 
-function splitting(half: keyof typeof HALF) {
+function splitting(name: string, half: keyof typeof HALF) {
   const others = half === 'lower' ? 'the same' : 'the same; the notifier goes with the first VMA';
   return defineScenario<GntdevState>({
-    name: `gntdev-split-${half}`,
+    name,
     models: ['B-25', 'C9'],
     about: `a program unmaps the ${half} one of two grants that it has mapped together, then the other`,
     variants: {
@@ -91,8 +91,8 @@ function splitting(half: keyof typeof HALF) {
   });
 }
 
-export const gntdevSplitLower = splitting('lower');
-export const gntdevSplitUpper = splitting('upper');
+export const gntdevSplitLower = splitting('gntdev-split-lower', 'lower');
+export const gntdevSplitUpper = splitting('gntdev-split-upper', 'upper');
 
 export const gntdevReferenced = defineScenario<GntdevState>({
   name: 'gntdev-referenced',

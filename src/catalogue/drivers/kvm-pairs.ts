@@ -154,11 +154,9 @@ function pairsOf(name: string, version: string, variants: Record<string, Variant
 
 export const kvmPairs = pairsOf('kvm-pairs', 'v5.3', pairs(ACTIONS));
 // The pair that is left out has nothing of kvm but its callbacks, in more orders than a search should take.
-export const kvmPairsLater = pairsOf(
-  'kvm-pairs-v6.1',
-  'v6.1',
-  pairs({ ...ACTIONS, ...LATER_ACTIONS }, ['cow+reclaim']),
-);
+const LATER_PAIRS = pairs({ ...ACTIONS, ...LATER_ACTIONS }, ['cow+reclaim']);
+
+export const kvmPairsLater = pairsOf('kvm-pairs-v6.1', 'v6.1', LATER_PAIRS);
 
 const THREE: Variant = { preemptions: 2, expect: { verdict: 'bounded' } };
 
