@@ -22,7 +22,7 @@ export const ERROR_CODES = {
   MN210: 'a direct call can never go on',
   MN211: 'a direct call ended in an oops',
   MN301: 'a token cannot be decoded',
-  MN302: 'a token belongs to another version or scenario',
+  MN302: 'a token has a format that this version does not know, or belongs to another scenario',
   MN303: 'a saved search does not fit',
   MN304: 'a file of a saved search cannot be used',
   MN401: 'a file exists already',

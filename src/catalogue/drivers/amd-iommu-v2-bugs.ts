@@ -55,6 +55,7 @@ const freeInRelease = defineScenario<AmdState>({
       },
     },
   },
+  goals: [RELEASE],
   finally: unpin,
 });
 
@@ -81,6 +82,7 @@ const nested = defineScenario<AmdState>({
     drop: {
       *run({ process }) {
         yield* process.madvise(ADDRESS, PAGE_SIZE, MADV_DONTNEED);
+        goal('dropped');
       },
     },
     // Of pages that were never there.
@@ -95,6 +97,7 @@ const nested = defineScenario<AmdState>({
       },
     },
   },
+  goals: ['dropped'],
   finally: unpin,
 });
 

@@ -162,7 +162,12 @@ const svmReaper = defineScenario<SvmState>({
   variants: {
     later: {
       about: 'the callback never asks whether it may sleep, and takes a mutex',
-      expect: { verdict: 'violation', kind: 'sleeping-in-atomic', invariant: 'I9' },
+      expect: {
+        verdict: 'violation',
+        kind: 'sleeping-in-atomic',
+        object: 'mutex_lock(&svm_range.lock)',
+        invariant: 'I9',
+      },
     },
     mended: { about: 'it tries, and says if it cannot (ours)', expect: CLEAN },
   },

@@ -86,7 +86,7 @@ function splitting(name: string, half: keyof typeof HALF) {
         },
       },
     },
-    ...(half === 'lower' ? { goals: ['has the other'] } : {}),
+    goals: ['has the other'],
     finally: finish,
   });
 }
@@ -137,7 +137,7 @@ export const gntdevReclaim = defineScenario<GntdevState>({
   variants: {
     'A-15': {
       about: 'as A-15 supposes it: the map is allocated with the lock held that callbacks take',
-      expect: { verdict: 'violation', kind: 'lock-order' },
+      expect: { verdict: 'violation', kind: 'lock-order', object: 'fs_reclaim, gntdev_priv.lock' },
     },
     'v5.3': { about: 'allocates before it takes the lock', expect: CLEAN },
     'v5.5': { about: 'callbacks do not take the lock', expect: CLEAN },
@@ -230,7 +230,11 @@ export const gntdevDropTwice = defineScenario<GntdevState>({
     },
     async: {
       about: 'the same',
-      expect: { verdict: 'violation', kind: 'data-race' },
+      expect: {
+        verdict: 'violation',
+        kind: 'data-race',
+        object: 'gntdev_grant_map.slots[0].being_removed',
+      },
       alsoKnown: RACES,
     },
     fixed: { about: 'has a lock', expect: CLEAN },

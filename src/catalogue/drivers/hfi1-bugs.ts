@@ -328,7 +328,12 @@ export const hfi1Reaper = defineScenario<Hfi1State>({
     'v5.3': { about: 'takes spinlocks only', expect: CLEAN },
     'v5.10': {
       about: 'takes a mutex',
-      expect: { verdict: 'violation', kind: 'sleeping-in-atomic' },
+      expect: {
+        verdict: 'violation',
+        kind: 'sleeping-in-atomic',
+        object: 'mutex_lock(&tid_rb_node.invalidate_mutex)',
+        invariant: 'I9',
+      },
     },
     fixed: { about: 'tries to', expect: CLEAN },
   },

@@ -266,6 +266,7 @@ const upgrade = defineScenario<SvmState>({
       },
     },
   },
+  goals: ['the device has written'],
   finally: unpin,
 });
 

@@ -101,7 +101,7 @@ export const kvmSlotAdded = defineScenario<KvmState>({
     'v5.3': { about: 'every range is counted, and counted back', expect: CLEAN },
     unblocked: {
       about: 'the start sees no slot and is not counted, the end sees one: -1',
-      expect: { verdict: 'violation', kind: 'bug' },
+      expect: { verdict: 'violation', kind: 'bug', object: 'kvm->mmu_notifier_count < 0' },
     },
     rwsem: {
       about:
