@@ -116,7 +116,7 @@ describe.each(RACES)('%s and %s', (...names) => {
 test('every scenario says what it is about, what it stands for, and what shows that it is not vacuous', () => {
   for (const { name, about, models, goals, variants } of DRIVER_SCENARIOS) {
     expect(about, name).toBeTruthy();
-    expect(models, name).not.toEqual([]);
+    expect(models ?? [], name).not.toEqual([]);
     expect(goals ?? [], name).not.toEqual([]);
     for (const [variant, { expect: expected }] of Object.entries(variants)) {
       expect(expected, `${name} ${variant}`).toBeDefined();

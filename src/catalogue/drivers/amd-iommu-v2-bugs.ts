@@ -205,6 +205,7 @@ const lateRequest = defineScenario<AmdState>({
 
 const boundTwice = defineScenario<AmdState>({
   name: 'iommuv2-bound-twice',
+  models: ['I8b'],
   about:
     'one program is bound for two devices, each with a notifier; one is unbound, while a thread unmaps',
   variants: { 'v5.3': { expect: CLEAN }, fixed: { expect: CLEAN } },
@@ -229,6 +230,7 @@ const boundTwice = defineScenario<AmdState>({
 
 const unplug = defineScenario<AmdState>({
   name: 'iommuv2-unplug',
+  models: ['I8b'],
   about: 'a device goes that is bound, while the program exits or unmaps',
   variants: {
     exit: { expect: CLEAN },
@@ -257,6 +259,7 @@ const unplug = defineScenario<AmdState>({
 
 const use = defineScenario<AmdState>({
   name: 'iommuv2-use',
+  models: ['I8b'],
   about:
     'a program and a device pass a byte to and fro, while another thread gives the page up; then it unmaps, and the device faults',
   variants: { 'v5.3': { expect: CLEAN }, fixed: { expect: CLEAN } },

@@ -161,6 +161,7 @@ export const gntdevReclaim = defineScenario<GntdevState>({
 
 export const gntdevNoMemory = defineScenario<GntdevState>({
   name: 'gntdev-no-memory',
+  models: ['I8a'],
   about: 'an allocation fails, or a signal comes, while a program maps two grants',
   variants: {
     'v5.3': { expect: CLEAN },
@@ -186,6 +187,7 @@ export const gntdevNoMemory = defineScenario<GntdevState>({
 
 export const gntdevProtect = defineScenario<GntdevState>({
   name: 'gntdev-protect',
+  models: ['I8a'],
   about: 'one thread takes the right to write from one of two grants, another one uses both',
   variants: { fixed: { expect: CLEAN } },
   setup: (machine, variant) => prepare(machine, { module: moduleOf(variant), count: 2 }),

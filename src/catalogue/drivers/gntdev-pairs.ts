@@ -200,6 +200,7 @@ const SAME = 'both domains see the same memory';
 
 export const gntdevUse = defineScenario<GntdevState>({
   name: 'gntdev-use',
+  models: ['I8a'],
   about:
     'a program and the other domain write to two grants in turn; one thread unmaps one of them meanwhile, then all is mapped once more',
   variants: { fixed: { expect: CLEAN } },
@@ -236,6 +237,7 @@ export const gntdevUse = defineScenario<GntdevState>({
 /** By the version that is in v5.3: whole mappings only. */
 export const gntdevWhole = defineScenario<GntdevState>({
   name: 'gntdev-whole',
+  models: ['I8a'],
   about:
     'a program writes to a grant, unmaps it while other memory is reclaimed, and ends; the same with the OOM reaper',
   variants: { 'v5.3': { expect: CLEAN }, 'v5.5': { expect: CLEAN }, fixed: { expect: CLEAN } },

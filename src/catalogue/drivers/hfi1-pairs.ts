@@ -138,6 +138,7 @@ const SAME = 'program and adapter see the same memory';
 
 export const hfi1Use = defineScenario<Hfi1State>({
   name: 'hfi1-use',
+  models: ['I8a'],
   about:
     'a program sends what it stores, receives to the same page, changes the mapping, and frees the TID; an allocation may fail, or a signal come',
   variants: { 'v6.5': { expect: CLEAN }, fixed: { expect: CLEAN } },

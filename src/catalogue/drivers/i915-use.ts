@@ -41,6 +41,7 @@ const copies = fn(function* copies({ process, fd }: I915State, handle: number) {
 
 export const i915Use = defineScenario<I915State>({
   name: 'i915-use',
+  models: ['I8b'],
   about: 'a program has the GPU copy a byte of its memory, and reads it; whatever allocation fails',
   variants: {
     'v5.3': { expect: CLEAN },
@@ -70,6 +71,7 @@ function* submitOnce(state: I915State): Body<void> {
 
 export const i915Interrupted = defineScenario<I915State>({
   name: 'i915-interrupted',
+  models: ['I8b'],
   about: 'two threads submit jobs for one buffer; a signal may come while one waits for the other',
   variants: { 'get-put': { expect: CLEAN }, fixed: { expect: CLEAN } },
   faults: { signals: 1 },
@@ -82,6 +84,7 @@ export const i915Interrupted = defineScenario<I915State>({
 
 export const i915Life = defineScenario<I915State>({
   name: 'i915-life',
+  models: ['I8b'],
   about: 'a thread makes a buffer, while another makes one, too, or closes the only one there is',
   variants: {
     'v5.3 makes': { about: 'whoever comes second finds the notifier registered', expect: CLEAN },
@@ -114,6 +117,7 @@ export const i915Life = defineScenario<I915State>({
 
 export const i915Reaper = defineScenario<I915State>({
   name: 'i915-reaper',
+  models: ['I8b'],
   about: 'the OOM reaper, which must not wait, comes while a thread registers and closes a buffer',
   variants: { 'get-put': { expect: CLEAN }, fixed: { expect: CLEAN } },
   setup: (machine, variant) => prepare(machine, { made: 'pages', module: moduleOf(variant) }),
@@ -170,6 +174,7 @@ const AGAIN: Variant = { expect: CLEAN };
 
 export const i915Worker = defineScenario<I915State>({
   name: 'i915-worker',
+  models: ['I8b'],
   about:
     'a work looks pages up that were not there when a job needed them, beside what else happens (get-put)',
   variants: Object.fromEntries(Object.keys(BESIDE).map((name) => [name, AGAIN])),

@@ -194,6 +194,7 @@ const pasidReuse = defineScenario<TwoPrograms>({
 
 const ownPasid = defineScenario<SvmState>({
   name: 'svm-own-pasid',
+  models: ['I8b'],
   about: 'a program binds a second time, with a PASID of its own, while another thread unmaps',
   variants: {
     'v5.3': { about: 'each registers a notifier', expect: CLEAN },
@@ -309,6 +310,7 @@ const lateInvalidation = defineScenario<SvmState>({
 
 const use = defineScenario<SvmState>({
   name: 'svm-use',
+  models: ['I8b'],
   about:
     'a program and a device pass a byte to and fro, then it unmaps: the device faults from then on',
   variants: { 'v5.3': { expect: CLEAN }, converted: { expect: CLEAN } },
@@ -337,6 +339,7 @@ const use = defineScenario<SvmState>({
 
 const failing = defineScenario<SvmState>({
   name: 'svm-failing',
+  models: ['I8b'],
   about: 'a bind that runs out of memory, or is interrupted, while another thread unmaps',
   faults: { allocations: 1, signals: 1 },
   variants: { 'v5.3': { expect: CLEAN }, converted: { expect: CLEAN } },

@@ -1,14 +1,13 @@
 /** Each thing that can happen to a program whose page tables a device walks, beside each other one, and three at once. */
 import { MADV_DONTNEED, PROT_READ } from '../../base/mman.ts';
-import type { Scenario, Variant } from '../../check/scenario.ts';
-import { goal } from '../../kernel/choose.ts';
+import type { Scenario } from '../../check/scenario.ts';
 import { unloadModule } from '../../kernel/module.ts';
-import type { Body } from '../../kernel/operation.ts';
 import { LINUX_5_4, setBehaviour } from '../../mm/behaviour.ts';
 import type { Machine } from '../../mm/machine.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
+import { pairsOf, sideBySide, triplesOf, type Actions } from './pairs.ts';
 import {
   ADDRESS,
   bind,
@@ -21,7 +20,7 @@ import {
   type SvmState,
 } from './intel-svm-subject.ts';
 
-const ACTIONS: Readonly<Record<string, (state: SvmState) => Body<unknown>>> = {
+const ACTIONS: Actions<SvmState> = {
   *bind(state) {
     yield* bind(state, { device: 1 });
   },
@@ -58,36 +57,12 @@ const ACTIONS: Readonly<Record<string, (state: SvmState) => Body<unknown>>> = {
   },
 };
 
-const CLEAN_PAIR: Variant = { expect: { verdict: 'clean' } };
-const BOUNDED_THREE: Variant = { preemptions: 2, expect: { verdict: 'bounded' } };
-
-function pairs(): Record<string, Variant> {
-  const names = Object.keys(ACTIONS);
-  const found: Record<string, Variant> = {};
-  for (const [at, first] of names.entries()) {
-    for (const second of names.slice(at)) {
-      found[`${first}+${second}`] = CLEAN_PAIR;
-    }
-  }
-  return found;
-}
-
-function taskOf(which: number) {
-  return {
-    cpu: which,
-    *run(state: SvmState, variant: string): Body<void> {
-      const name = variant.split('+')[which] as string;
-      yield* (ACTIONS[name] as (state: SvmState) => Body<unknown>)(state);
-      goal(`task ${which} is done`);
-    },
-  };
-}
-
-function pairsOf(name: string, version: string): Scenario<Machine, SvmState> {
+function pairsIn(name: string, version: string): Scenario<Machine, SvmState> {
   return defineScenario<SvmState>({
     name,
     about: `each thing that can happen to a program that a device is bound to, beside each other one (${version})`,
-    variants: pairs(),
+    models: ['I8a', 'I8b'],
+    variants: pairsOf(ACTIONS),
     setup(machine, variant) {
       if (version === 'v5.3') setBehaviour(machine, LINUX_5_4);
       const state = prepare(machine, { module: moduleOf(version) });
@@ -96,27 +71,23 @@ function pairsOf(name: string, version: string): Scenario<Machine, SvmState> {
       if (variant.includes('unload')) machine.runNow(state.process.close(state.fd));
       return state;
     },
-    tasks: { first: taskOf(0), second: taskOf(1) },
-    goals: ['task 0 is done', 'task 1 is done'],
+    ...sideBySide(ACTIONS, 'first', 'second'),
     finally: unpin,
   });
 }
 
-const svmPairs = pairsOf('svm-pairs', 'converted');
-const svmPairsV53 = pairsOf('svm-pairs-v5.3', 'v5.3');
+const svmPairs = pairsIn('svm-pairs', 'converted');
+const svmPairsV53 = pairsIn('svm-pairs-v5.3', 'v5.3');
 
 const svmTriples = defineScenario<SvmState>({
   ...svmPairs,
   name: 'svm-triples',
   about: 'three things that can happen to a program that a device is bound to (converted)',
-  variants: {
-    'bind+unbind+munmap': BOUNDED_THREE,
-    'access+unbind+munmap': BOUNDED_THREE,
-    'access+munmap+fork': BOUNDED_THREE,
-    'bind+unbind+exit': BOUNDED_THREE,
-  },
-  tasks: { ...svmPairs.tasks, third: taskOf(2) },
-  goals: ['task 0 is done', 'task 1 is done', 'task 2 is done'],
+  variants: triplesOf(
+    ['bind+unbind+munmap', 'access+unbind+munmap', 'access+munmap+fork', 'bind+unbind+exit'],
+    2,
+  ),
+  ...sideBySide(ACTIONS, 'first', 'second', 'third'),
 });
 
 export const SVM_PAIRS = [svmPairs, svmPairsV53, svmTriples] as const;
