@@ -59,7 +59,7 @@ export interface Behaviour {
   readonly unmapNotifies: 'range' | 'page-locked' | 'page-after';
   /**
    * Who tells hardware that walks the CPU's page tables: the end, and copies on write and reclaim under the
-   * page-table lock before it (up to v6.5); or each flush of the CPUs' TLBs (1af5a810994e, v6.6).
+   * page-table lock before it (up to v6.5); or each flush of the CPUs' TLBs (6bbd42e2df8f, v6.6).
    */
   readonly invalidateRange: 'end' | 'flush';
   /**

@@ -1,6 +1,6 @@
 /**
  * The end of an invalidation, and who tells hardware that walks the CPU's page tables: the end, as kernels up to v6.5
- * do it, or each flush of the TLBs (1af5a810994e, v6.6). See the switch `invalidateRange`.
+ * do it, or each flush of the TLBs (6bbd42e2df8f, v6.6). See the switch `invalidateRange`.
  */
 import { mightSleep } from '../kernel/assertion.ts';
 import { running } from '../kernel/running.ts';

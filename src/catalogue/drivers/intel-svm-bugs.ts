@@ -236,7 +236,7 @@ const upgrade = defineScenario<SvmState>({
         'the entry gets the right to write, and no notifier is told: the device faults for ever',
       expect: { verdict: 'violation', kind: 'warn', object: 'the device faults again and again' },
     },
-    'fixed-v6.6': { about: 'the flush of the TLBs tells it (1af5a810994e)', expect: CLEAN },
+    'fixed-v6.6': { about: 'the flush of the TLBs tells it (6bbd42e2df8f)', expect: CLEAN },
   },
   setup(machine, variant) {
     setBehaviour(machine, {
