@@ -43,15 +43,8 @@ class IommuAccess extends Operation<number> {
 
   footprint(out: Access[], task: Task): void {
     const { root, address, byte } = task.argument as Request;
-    root.walkFootprint(out, address, 1);
-    const table = root.find(address, 1);
-    if (table === null) return;
-    const pte = entryOf(table, address);
-    const isGood = permits(pte, byte !== null);
-    const isMarked = isGood && marked(pte, byte !== null) !== pte;
-    out.push(access(table.lifeVariable, READ));
-    out.push(access(table.variableOf(tableIndex(address, 1)), isMarked ? WRITE : READ));
-    const page = isGood ? pfnToPage(ptePfn(pte)) : null;
+    const pte = walkFootprint(root, address, byte !== null, out);
+    const page = permits(pte, byte !== null) ? pfnToPage(ptePfn(pte)) : null;
     if (page !== null) out.push(access(page.contents.variable, byte === null ? READ : WRITE));
   }
 
@@ -103,8 +96,25 @@ export function marked(pte: Pte, isWrite: boolean): Pte {
   return pteModify(pte, PTE_ACCESSED | (isWrite ? PTE_DIRTY : 0), 0);
 }
 
-/** The byte as it was. */
-function carryOut({ contents }: Page, offset: number, byte: number | null): number {
+/** What a walk to `address` looks at, and the entry that it comes to: 0 for none. */
+export function walkFootprint(
+  root: PageTables,
+  address: number,
+  isWrite: boolean,
+  out: Access[],
+): Pte {
+  root.walkFootprint(out, address, 1);
+  const table = root.find(address, 1);
+  if (table === null) return 0;
+  const pte = entryOf(table, address);
+  const isMarked = permits(pte, isWrite) && marked(pte, isWrite) !== pte;
+  out.push(access(table.lifeVariable, READ));
+  out.push(access(table.variableOf(tableIndex(address, 1)), isMarked ? WRITE : READ));
+  return pte;
+}
+
+/** What the access does to the page; null only reads. Returns the byte as it was. */
+export function carryOut({ contents }: Page, offset: number, byte: number | null): number {
   const before = contents.get(offset);
   if (byte !== null) contents.set(offset, byte & 255);
   return before;

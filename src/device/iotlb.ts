@@ -20,18 +20,16 @@ import { FieldSpec, KernelObject, type Placement } from '../kernel/memory.ts';
 import { access, made, Operation, READ, WRITE, type Access } from '../kernel/operation.ts';
 import { running } from '../kernel/running.ts';
 import type { Task } from '../kernel/task.ts';
-import type { Page } from '../mm-types/page.ts';
 import {
   PTE_WRITE,
   ptePfn,
   tableIndex,
-  type PageTable,
   type PageTables,
   type Pte,
 } from '../mm-types/page-table.ts';
 import { frames, pageLastIn, pfnToPage } from '../mm/frames.ts';
 import { coherenceFootprint, judgeAccess, type Coherence } from './coherence.ts';
-import { isThere, marked, permits } from './iommu-access.ts';
+import { carryOut, isThere, marked, permits, walkFootprint } from './iommu-access.ts';
 import type { KeptEntry } from './translations.ts';
 
 const SLOTS = 16;
@@ -206,23 +204,6 @@ class IotlbAccess extends EntryOperation<number | typeof FILLED> {
     const { address } = task.argument as Request;
     return `${this.owner.path}: ${this.isWrite ? 'writes' : 'reads'} 0x${address.toString(16)}`;
   }
-}
-
-function walkFootprint(root: PageTables, address: number, isWrite: boolean, out: Access[]): void {
-  root.walkFootprint(out, address, 1);
-  const table: PageTable | null = root.find(address, 1);
-  if (table === null) return;
-  const pte = table.ptes[tableIndex(address, 1)] as Pte;
-  const isMarked = permits(pte, isWrite) && marked(pte, isWrite) !== pte;
-  out.push(access(table.lifeVariable, READ));
-  out.push(access(table.variableOf(tableIndex(address, 1)), isMarked ? WRITE : READ));
-}
-
-/** The byte as it was. */
-function carryOut({ contents }: Page, offset: number, byte: number | null): number {
-  const before = contents.get(offset);
-  if (byte !== null) contents.set(offset, byte & 255);
-  return before;
 }
 
 /** Sets the entry up for these page tables, or tears it down; what is cached stays. Never sleeps. */
