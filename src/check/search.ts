@@ -2,56 +2,28 @@
  * The search of {@link checkVariant}: explores, collects what is found and makes it easy to follow. It can
  * be one of several that explore one variant, and can be saved and gone on with; see search-parts.ts.
  */
-import { SHORTENING_COUNT_MAX, STEP_COUNT_MAX_DEFAULT } from '../base/limits.ts';
+import { STEP_COUNT_MAX_DEFAULT } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
-import type { Finding } from '../kernel/finding.ts';
 import type { CheckOptions, WithSchedule } from './check-variant.ts';
 import { allDetectors } from './detector/index.ts';
 import type { Execution, Explorer, ExploreOptions, ExploreResult } from './exploration.ts';
-import { findLivelock } from './livelock.ts';
+import { Found } from './found.ts';
 import { boundPlanOf, makeExplorer, type MadeExplorer } from './make-explorer.ts';
-import { minimise, type Minimal } from './minimise.ts';
 import type { Program, Schedule } from './program.ts';
-import { replay } from './replay.ts';
 import type { Bound, GoalResult, Suspicion, VariantResult, Violation } from './result.ts';
-import {
-  addUp,
-  NOTHING,
-  relearn,
-  repeatFinding,
-  sees,
-  type SavedVariant,
-  type Summary,
-} from './search-parts.ts';
+import { addUp, NOTHING, relearn, sees, type SavedVariant, type Summary } from './search-parts.ts';
 import type { Shard } from './shared-tree.ts';
-import {
-  costOf,
-  identityOf,
-  isCheaper,
-  repeatLocking,
-  shorten,
-  type Bench,
-  type Counterexample,
-} from './shorten.ts';
+import { identityOf } from './shorten.ts';
 import { TeamSearch } from './team.ts';
-import { isCovered } from './verdict.ts';
-
-interface Collected {
-  readonly best: Counterexample;
-  readonly attempts: number;
-}
 
 export class Search {
   readonly goals = new Set<string>();
   bound: Bound | null = null;
   private readonly options: CheckOptions;
   readonly program: Program;
-  /** The same once more, for what is tried while the first is being explored. */
-  private readonly bench: Bench;
   private detectors = allDetectors();
   private readonly visibleMemory = new Set<string>();
-  private readonly collected = new Map<string, Collected>();
-  private minimal: readonly Minimal[] = [];
+  private readonly found: Found;
   /** Rounds after which some loop was given up; null if none was. */
   private givenUp: number | null = null;
   /** Whether a sample was cut: what is true of one will be of others. */
@@ -82,12 +54,12 @@ export class Search {
   constructor(makeProgram: () => Program, options: CheckOptions) {
     this.options = options;
     this.program = this.noticingStart(makeProgram());
-    this.bench = {
+    this.found = new Found({
       program: makeProgram(),
       watches: allDetectors(),
       earlierOf: (finding) =>
         this.detectors.flatMap((detector) => detector.earlierOf?.(finding) ?? []),
-    };
+    });
   }
 
   run(): ExploreResult {
@@ -131,20 +103,15 @@ export class Search {
   private minimise(): void {
     const { visibleMemory, options } = this;
     const kind = this.bound?.kind;
-    const all = [...this.collected.values()].map(({ best }) => best);
     const leastPreemptions = options.shortest === true ? (this.made?.boundReached() ?? 0) : 0;
-    this.minimal = minimise(
-      all.filter(({ finding }) => !isCovered(finding, all)),
-      this.bench,
-      {
-        visibleMemory,
-        leastPreemptions,
-        ...(options.stepCountMax === undefined ? {} : { stepCountMax: options.stepCountMax }),
-        // Whoever has interrupted the search does not want another one; nor would it get beyond an
-        // execution that does not end.
-        ...(kind === 'interrupted' || kind === 'steps' ? { executionCountMax: 0 } : {}),
-      },
-    );
+    this.found.minimise({
+      visibleMemory,
+      leastPreemptions,
+      ...(options.stepCountMax === undefined ? {} : { stepCountMax: options.stepCountMax }),
+      // Whoever has interrupted the search does not want another one; nor would it get beyond an
+      // execution that does not end.
+      ...(kind === 'interrupted' || kind === 'steps' ? { executionCountMax: 0 } : {}),
+    });
   }
 
   /** Makes memory visible, before the search begins. */
@@ -285,11 +252,7 @@ export class Search {
     const schedules = this.detectors.flatMap((detector) => detector.learned ?? []);
     return {
       goals: [...goals],
-      found: [...this.collected].map(([identity, { best, attempts }]) => ({
-        identity,
-        attempts,
-        schedule: best.schedule,
-      })),
+      found: this.found.summary(),
       suspicions: this.allSuspicions(),
       unordered: [...this.unordered()],
       learned: [...foreign.learned, ...schedules.map((schedule) => JSON.stringify(schedule))].map(
@@ -313,14 +276,9 @@ export class Search {
     if ((summary.example?.goals ?? -1) > (this.example?.goals ?? -1)) {
       this.example = summary.example;
     }
-    for (const { identity, attempts, schedule } of summary.found) {
-      const known = this.collected.get(identity);
-      if (known !== undefined && !isCheaper(costOf(schedule), known.best.cost)) continue;
-      const best = repeatFinding(this.bench, schedule, identity);
-      if (best !== null) this.collected.set(identity, { best, attempts });
-      this.hasFound = true;
-    }
-    this.progress.violations = this.collected.size;
+    for (const one of summary.found) this.found.takeOver(one);
+    this.hasFound ||= summary.found.length > 0;
+    this.progress.violations = this.found.size;
   }
 
   /** Runs what others have learnt of locks, so that what they and we saw is seen together. */
@@ -331,7 +289,7 @@ export class Search {
 
   /** Whether to stop, asked between executions. */
   private isEnough(): boolean {
-    if (this.options.bail === true && this.collected.size > 0) {
+    if (this.options.bail === true && this.found.size > 0) {
       this.bound = { kind: 'first-violation', limit: 1, isRequested: true };
     }
     this.bound ??= this.options.boundReached?.(this.progress) ?? null;
@@ -358,21 +316,7 @@ export class Search {
 
   /** The distinct ones, the easiest to follow first. */
   violations(): Violation[] {
-    const found = this.minimal.toSorted(
-      ({ counterexample: { cost: a }, ...one }, { counterexample: { cost: b }, ...other }) =>
-        one.preemptions - other.preemptions || a.switches - b.switches || a.steps - b.steps,
-    );
-    return found.map(({ counterexample: { finding, schedule, cost }, preemptions, isFewest }) => ({
-      kind: finding.kind,
-      object: finding.object,
-      message: finding.message,
-      invariant: finding.invariant,
-      places: finding.places,
-      schedule,
-      preemptions,
-      isFewest,
-      switches: cost.switches,
-    }));
+    return this.found.violations();
   }
 
   suspicions(): Suspicion[] {
@@ -411,65 +355,30 @@ export class Search {
     }
     if (kernel.cut !== null && this.givenUp === null) {
       this.givenUp = kernel.cut.limit;
-      this.collectLivelock(run.schedule);
+      this.found.takeLivelock(run.schedule, this.options.onStep);
     }
     if (run.isCut === true && !this.hasCut) {
       this.hasCut = true;
-      this.collectLivelock(run.schedule);
+      this.found.takeLivelock(run.schedule, this.options.onStep);
     }
-    const known = new Set<string>();
-    for (const finding of kernel.findings) {
-      const identity = identityOf(finding);
-      if (known.has(identity)) continue;
-      known.add(identity);
-      this.collect(identity, finding, run);
-    }
-    this.progress.violations = this.collected.size;
+    this.found.take(run);
+    this.progress.violations = this.found.size;
     return this.isEnough();
   }
 
   /** What was found in runs that were then abandoned, and is said only once. */
   private collectUnfinished(): void {
     for (const { finding, schedule } of this.detectors.flatMap((one) => one.unfinished ?? [])) {
-      const identity = identityOf(finding);
-      if (this.collected.has(identity)) continue;
-      const best = repeatLocking(schedule, finding, this.bench);
-      if (best !== null) this.collected.set(identity, { best, attempts: 1 });
+      this.found.takeUnfinished(finding, schedule);
     }
-  }
-
-  private collect(identity: string, finding: Finding, run: Execution): void {
-    const known = this.collected.get(identity);
-    if (known === undefined) {
-      const best = shorten(run, finding, this.bench);
-      if (best === null) throw cannotBeRepeated(finding);
-      this.collected.set(identity, { best, attempts: 1 });
-      return;
-    }
-    if (known.attempts >= SHORTENING_COUNT_MAX) return;
-    const better = shorten(run, finding, this.bench, known.best.cost);
-    this.collected.set(identity, { best: better ?? known.best, attempts: known.attempts + 1 });
-  }
-
-  /** Whether a livelock begins as an execution does that did not come to its end. */
-  private collectLivelock(endless: Schedule): boolean {
-    const { program, watches } = this.bench;
-    const schedule = findLivelock(program, endless, this.options.onStep);
-    if (schedule === null) return false;
-    const { findings } = replay(program, schedule, { watches }).kernel;
-    const finding = findings.find(({ kind }) => kind === 'livelock');
-    if (finding === undefined) return false;
-    const best = { schedule, cost: costOf(schedule), finding };
-    this.collected.set(identityOf(finding), { best, attempts: SHORTENING_COUNT_MAX });
-    return true;
   }
 
   /** An error ends the search; in order only a livelock, or the bound on steps that was asked for. */
   private failed(explorer: Explorer, error: unknown): ExploreResult {
     if (!this.isStarting && error instanceof UsageError && error.code === 'MN205') {
-      const { stepCountMax: limit = STEP_COUNT_MAX_DEFAULT } = this.options;
+      const { stepCountMax: limit = STEP_COUNT_MAX_DEFAULT, onStep } = this.options;
       const isRequested = this.options.stepCountMax !== undefined;
-      if (this.collectLivelock(explorer.schedule) || isRequested) {
+      if (this.found.takeLivelock(explorer.schedule, onStep) || isRequested) {
         this.bound = { kind: 'steps', limit, isRequested };
         return explorer.result(false);
       }
@@ -488,13 +397,4 @@ export class Search {
     }
     throw error;
   }
-}
-
-function cannotBeRepeated(finding: Finding): UsageError {
-  return new UsageError(
-    'MN204',
-    `a violation was found (${finding.message}), but the same schedule did not lead to it again. ` +
-      'Something keeps state between executions: a variable of the module that set-up does not ' +
-      'make anew, the clock, or a random number.',
-  );
 }
