@@ -38,13 +38,12 @@ import type { Execution, ExploreOptions, ExploreResult } from './exploration.ts'
 import { LastAccess } from './last-access.ts';
 import {
   advance,
-  allowedTasks,
-  boundedNodeOf,
+  beginBoundedNode,
+  boundedNodeAfter,
   initialsOf,
   type BoundedNode,
   type Claim,
 } from './bounded-node.ts';
-import { NO_TURN, preemptionsBy, turnAfter } from './preemption.ts';
 import type { Program, Schedule } from './program.ts';
 import { enabledTasks } from './search-node.ts';
 import { StepClocks } from './step-clocks.ts';
@@ -62,13 +61,16 @@ export class BoundedDpor {
   protected readonly nodes: BoundedNode[] = [];
   private readonly clocks = new StepClocks();
   private readonly last = new LastAccess();
-  private kernel!: Kernel;
+  protected kernel!: Kernel;
   /** Length of the prefix that the next execution repeats; after one, its length. */
-  private depth = 0;
-  private hasChosen = false;
-  private executions = 0;
-  private steps = 0;
-  private wasCut = false;
+  protected depth = 0;
+  /** Whether the step after that prefix was chosen by `backtrack`. */
+  protected hasChosen = false;
+  /** True if nothing is left. */
+  protected isOver = false;
+  protected executions = 0;
+  protected steps = 0;
+  protected wasCut = false;
 
   /** @param preemptionCountMax preemptions that one execution may have. */
   constructor(program: Program, preemptionCountMax: number, options: ExploreOptions = {}) {
@@ -82,13 +84,14 @@ export class BoundedDpor {
   run(): BoundedResult {
     const before = running;
     try {
-      do {
-        if (this.runOnce()) return this.result(false);
-        if (this.executions >= (this.options.executionCountMax ?? Infinity)) {
-          return this.result(!this.backtrack());
-        }
-      } while (this.backtrack());
-      return this.result(true);
+      while (!this.isOver) {
+        const isStopped = this.runOnce();
+        this.isOver = !this.backtrack();
+        if (isStopped) return this.result(false);
+        this.options.onRest?.();
+        if (this.executions >= (this.options.executionCountMax ?? Infinity)) break;
+      }
+      return this.result(this.isOver);
     } finally {
       setRunning(before);
     }
@@ -111,11 +114,15 @@ export class BoundedDpor {
 
   // ---- an execution -------------------------------------------------------------------------
 
-  private runOnce(): boolean {
+  protected start(): Kernel {
     this.kernel = this.program.start(this.options.watches ?? [], null);
-    const { kernel } = this;
-    kernel.visibleMemory = this.options.visibleMemory ?? null;
-    setRunning(kernel);
+    this.kernel.visibleMemory = this.options.visibleMemory ?? null;
+    setRunning(this.kernel);
+    return this.kernel;
+  }
+
+  private runOnce(): boolean {
+    const kernel = this.start();
     for (let at = 0; at < this.depth; at += 1) this.repeat(this.nodes[at] as BoundedNode);
     for (;;) {
       const enabled = enabledTasks(kernel);
@@ -159,36 +166,30 @@ export class BoundedDpor {
    */
   private nodeAt(at: number, enabled: number): BoundedNode {
     if (at >= this.stepCountMax) throw tooManySteps(this.kernel, this.nodes);
-    if (this.hasChosen) {
-      this.hasChosen = false;
-      const node = this.nodes[at] as BoundedNode;
-      if (enabled !== node.enabled) throw tookAnotherCourse(this.kernel, node.task);
-      this.begin(node, at);
-      return node;
-    }
-    const before = this.nodes[at - 1];
-    const turn = before === undefined || at === 0 ? NO_TURN : before.turnAfter;
-    const preemptions = before === undefined || at === 0 ? 0 : before.preemptionsAfter;
-    const [allowed, task] = allowedTasks(this.kernel, turn, this.preemptionCountMax - preemptions);
-    const node = boundedNodeOf({ at, task, enabled, allowed, turn, preemptions });
-    this.nodes[at] = node;
+    const isNew = !this.hasChosen;
+    this.hasChosen = false;
+    const node = isNew ? this.newNode(at, enabled) : (this.nodes[at] as BoundedNode);
+    if (enabled !== node.enabled) throw tookAnotherCourse(this.kernel, node.task);
     this.begin(node, at);
     return node;
   }
 
-  /** Fills in what depends on whose step is taken at the node. */
-  private begin(node: BoundedNode, at: number): void {
-    const task = this.kernel.tasks[node.task] as Task;
-    if (node.arity < 0) node.arity = task.pending?.arity(task) ?? 1;
-    node.preemptionsAfter = node.preemptions + preemptionsBy(task, node.turn, this.kernel);
-    node.turnAfter = turnAfter(task, node.turn, this.kernel);
-    const before = this.nodes[at - 1];
-    const isGoingOn = at > 0 && before?.task === node.task;
-    node.turnStart = isGoingOn ? (before as BoundedNode).turnStart : at;
-    node.turnBefore = isGoingOn ? (before as BoundedNode).turnBefore : task.lastStep;
+  protected newNode(at: number, enabled: number): BoundedNode {
+    const before = at === 0 ? undefined : this.nodes[at - 1];
+    const node = boundedNodeAfter(
+      before,
+      { at, enabled, kernel: this.kernel },
+      this.preemptionCountMax,
+    );
+    this.nodes[at] = node;
+    return node;
   }
 
-  private takeStep(node: BoundedNode, at: number): void {
+  protected begin(node: BoundedNode, at: number): void {
+    beginBoundedNode(node, at, at === 0 ? undefined : this.nodes[at - 1], this.kernel);
+  }
+
+  protected takeStep(node: BoundedNode, at: number): void {
     const { kernel } = this;
     const task = kernel.tasks[node.task] as Task;
     node.footprint.length = 0;

@@ -2,7 +2,7 @@
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Access, PastHold } from '../kernel/operation.ts';
 import type { Task } from '../kernel/task.ts';
-import { preemptionsBy, type Turn } from './preemption.ts';
+import { NO_TURN, preemptionsBy, turnAfter, type Turn } from './preemption.ts';
 import { CLOCK_LENGTH, followsAny, type StepClocks } from './step-clocks.ts';
 
 /** The step taken at one depth, and what else is to be tried instead. */
@@ -46,16 +46,19 @@ export interface Claim {
   readonly isBlocked: boolean;
 }
 
-/** A node of which no step is taken yet. */
-export function boundedNodeOf(known: {
-  readonly at: number;
-  readonly task: number;
-  readonly enabled: number;
-  readonly allowed: number;
-  readonly turn: Turn;
-  readonly preemptions: number;
-}): BoundedNode {
-  const { at, task, enabled, allowed, turn, preemptions } = known;
+/** The node after `before`, of which no step is taken yet. Some step is always within the bound. */
+export function boundedNodeAfter(
+  before: BoundedNode | undefined,
+  {
+    at,
+    enabled,
+    kernel,
+  }: { readonly at: number; readonly enabled: number; readonly kernel: Kernel },
+  preemptionCountMax: number,
+): BoundedNode {
+  const turn = before?.turnAfter ?? NO_TURN;
+  const preemptions = before?.preemptionsAfter ?? 0;
+  const [allowed, task] = allowedTasks(kernel, turn, preemptionCountMax - preemptions);
   return {
     task,
     outcome: 0,
@@ -77,8 +80,24 @@ export function boundedNodeOf(known: {
   };
 }
 
+/** Fills in what depends on whose step is taken at the node. */
+export function beginBoundedNode(
+  node: BoundedNode,
+  at: number,
+  before: BoundedNode | undefined,
+  kernel: Kernel,
+): void {
+  const task = kernel.tasks[node.task] as Task;
+  if (node.arity < 0) node.arity = task.pending?.arity(task) ?? 1;
+  node.preemptionsAfter = node.preemptions + preemptionsBy(task, node.turn, kernel);
+  node.turnAfter = turnAfter(task, node.turn, kernel);
+  const isGoingOn = before?.task === node.task;
+  node.turnStart = isGoingOn ? before.turnStart : at;
+  node.turnBefore = isGoingOn ? before.turnBefore : task.lastStep;
+}
+
 /** Which tasks may step if so many preemptions are left, as a bit mask, and which is to be the first. */
-export function allowedTasks(kernel: Kernel, turn: Turn, left: number): [number, number] {
+function allowedTasks(kernel: Kernel, turn: Turn, left: number): [number, number] {
   let allowed = 0;
   let first = -1;
   let least = Infinity;

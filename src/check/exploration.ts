@@ -18,6 +18,8 @@ export interface ExploreOptions {
   readonly onExecution?: (run: Execution) => boolean;
   /** Called after each step, for a sign of life. */
   readonly onStep?: () => void;
+  /** Called between the executions of a search with a bound, where it can be saved. */
+  readonly onRest?: () => void;
 }
 
 /** An execution that has just ended; valid until the callback that is told of it returns. */

@@ -2,7 +2,12 @@
 import { BOUNDS_FIRST_MAX } from '../base/limits.ts';
 import { RemainingEstimate, type Band } from './estimate.ts';
 import type { Explorer, ExploreOptions } from './exploration.ts';
-import { IterativeBound, type BoundPlan, type BoundRound } from './iterative-bound.ts';
+import {
+  IterativeBound,
+  type BoundPlan,
+  type BoundRound,
+  type SavedBounds,
+} from './iterative-bound.ts';
 import { OptimalDpor } from './optimal-dpor.ts';
 import type { Program } from './program.ts';
 import type { SamplingFigures } from './result.ts';
@@ -18,6 +23,8 @@ export interface MadeExplorer {
   readonly rounds: () => readonly BoundRound[];
   /** The preemptions up to which everything was explored, if there is more; null otherwise. */
   readonly boundReached: () => number | null;
+  /** How far the searches with a bound are; null if there are none. Call between executions. */
+  readonly saveBounds: (() => SavedBounds) | null;
 }
 
 /** What may be asked of a search about preemptions; see preemption.ts. */
@@ -51,6 +58,18 @@ export function boundPlanOf(wishes: BoundWishes, hasFound: () => boolean): Bound
   return { from: preemptions, to: preemptions, isEnough: () => false, thenWhole: false };
 }
 
+/** An explorer of which no more is known. */
+export function madeOf(explorer: Explorer): MadeExplorer {
+  return {
+    explorer,
+    remaining: () => ({ low: 0, high: Infinity }),
+    figures: () => null,
+    rounds: () => [],
+    boundReached: () => null,
+    saveBounds: null,
+  };
+}
+
 /**
  * @param plan how to sample, or which bounds to search; undefined for one execution of each class of
  *   interleavings.
@@ -60,24 +79,21 @@ export function makeExplorer(
   options: ExploreOptions,
   plan: SamplingPlan | BoundPlan | undefined,
 ): MadeExplorer {
-  const unbounded = { figures: () => null, rounds: () => [], boundReached: () => null };
   if (plan !== undefined && 'from' in plan) {
     const makeWhole = (left: ExploreOptions): Explorer => new OptimalDpor(program, left);
     const explorer = new IterativeBound(program, plan, makeWhole, options);
     return {
-      ...unbounded,
-      explorer,
       // Nothing is known of how many there are within a bound.
-      remaining: () => ({ low: 0, high: Infinity }),
+      ...madeOf(explorer),
       rounds: () => explorer.rounds,
       boundReached: () => explorer.reached,
+      saveBounds: () => explorer.save(),
     };
   }
   if (plan !== undefined) {
     const explorer = new Sampling(program, plan, options);
     return {
-      ...unbounded,
-      explorer,
+      ...madeOf(explorer),
       remaining: () => ({ low: explorer.left, high: explorer.left }),
       figures: () => explorer.figures(),
     };
@@ -86,8 +102,7 @@ export function makeExplorer(
   const estimate = new RemainingEstimate();
   const counts = { length: 0, done: [], pending: [] };
   return {
-    ...unbounded,
-    explorer,
+    ...madeOf(explorer),
     remaining: (executions) => {
       explorer.branchCounts(counts);
       const { low, high } = estimate.remaining(executions, counts);

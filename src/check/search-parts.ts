@@ -6,9 +6,11 @@
  * is told whole: schedules of what was found, and schedules from which detectors can learn again what
  * they remember of other executions.
  */
+import { UsageError } from '../base/usage-error.ts';
 import type { Finding } from '../kernel/finding.ts';
 import type { Detector } from './detector/detector.ts';
 import type { ExploreResult } from './exploration.ts';
+import type { SavedBounds } from './iterative-bound.ts';
 import type { Program, Schedule } from './program.ts';
 import { replay } from './replay.ts';
 import type { Suspicion } from './result.ts';
@@ -38,7 +40,8 @@ export interface Summary {
 export interface SavedVariant {
   /** Memory whose plain accesses were steps. */
   readonly visibleMemory: readonly string[];
-  readonly round: SavedRound;
+  /** A search with a bound on preemptions, or one of everything. */
+  readonly round: SavedRound | SavedBounds;
   readonly summary: Summary;
   readonly result: ExploreResult;
 }
@@ -79,6 +82,26 @@ export function addUp(parts: readonly ExploreResult[]): ExploreResult {
     total.isComplete &&= isComplete;
   }
   return total;
+}
+
+/** @throws UsageError MN303 if it was a search of everything */
+export function boundsOf({ round }: SavedVariant): SavedBounds {
+  if ('bound' in round) return round;
+  throw new UsageError(
+    'MN303',
+    'the search cannot be resumed: it was one of everything, and now there is a bound on preemptions. ' +
+      'Begin anew, without --resume.',
+  );
+}
+
+/** @throws UsageError MN303 if it was a search with a bound */
+export function roundOf({ round }: SavedVariant): SavedRound {
+  if (!('bound' in round)) return round;
+  throw new UsageError(
+    'MN303',
+    `the search cannot be resumed: it was one with ${round.bound} preemptions, and now there is no such ` +
+      'bound. Begin anew, without --resume.',
+  );
 }
 
 /** Whether all of this memory was visible. */

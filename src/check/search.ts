@@ -5,33 +5,36 @@
 import { STEP_COUNT_MAX_DEFAULT } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
 import type { CheckOptions, WithSchedule } from './check-variant.ts';
-import { allDetectors } from './detector/index.ts';
 import type { Execution, Explorer, ExploreOptions, ExploreResult } from './exploration.ts';
-import { Found } from './found.ts';
-import { boundPlanOf, makeExplorer, type MadeExplorer } from './make-explorer.ts';
+import { Knowledge } from './knowledge.ts';
+import type { SavedBounds } from './iterative-bound.ts';
+import { boundPlanOf, madeOf, makeExplorer, type MadeExplorer } from './make-explorer.ts';
 import type { Program, Schedule } from './program.ts';
 import type { Bound, GoalResult, Suspicion, VariantResult, Violation } from './result.ts';
-import { addUp, NOTHING, relearn, sees, type SavedVariant, type Summary } from './search-parts.ts';
+import {
+  addUp,
+  boundsOf,
+  NOTHING,
+  roundOf,
+  sees,
+  type SavedVariant,
+  type Summary,
+} from './search-parts.ts';
 import type { Shard } from './shared-tree.ts';
 import { identityOf } from './shorten.ts';
 import { TeamSearch } from './team.ts';
 
 export class Search {
-  readonly goals = new Set<string>();
   bound: Bound | null = null;
   private readonly options: CheckOptions;
   readonly program: Program;
-  private detectors = allDetectors();
+  private readonly knowledge: Knowledge;
   private readonly visibleMemory = new Set<string>();
-  private readonly found: Found;
-  /** Rounds after which some loop was given up; null if none was. */
-  private givenUp: number | null = null;
-  /** Whether a sample was cut: what is true of one will be of others. */
-  private hasCut = false;
   /** Whether the present search has found anything. */
   private hasFound = false;
   private isStarting = false;
-  private isResumed = false;
+  /** What the next search goes on with. */
+  private resumed: SavedVariant | null = null;
   /** The part that is being explored again. */
   private shard: Shard | null = null;
   private made: MadeExplorer | null = null;
@@ -41,46 +44,35 @@ export class Search {
     depth: 0,
     estimate: () => this.made?.remaining(this.progress.executions) ?? { low: 0, high: Infinity },
   };
-  /** What others have told besides what they found. */
-  private readonly foreign = {
-    unordered: new Set<string>(),
-    suspicions: new Map<string, Suspicion>(),
-    /** As JSON, so that each is there once. */
-    learned: new Set<string>(),
-  };
-  /** The execution that reached most goals, and how many. */
-  private example: { readonly goals: number; readonly schedule: Schedule } | null = null;
 
   constructor(makeProgram: () => Program, options: CheckOptions) {
     this.options = options;
     this.program = this.noticingStart(makeProgram());
-    this.found = new Found({
-      program: makeProgram(),
-      watches: allDetectors(),
-      earlierOf: (finding) =>
-        this.detectors.flatMap((detector) => detector.earlierOf?.(finding) ?? []),
-    });
+    this.knowledge = new Knowledge(makeProgram(), options.onStep);
   }
 
   run(): ExploreResult {
     const { sampling, parts } = this.options;
-    this.resume(parts?.resume ?? null);
-    if (parts?.merged !== undefined) return this.merge(parts.merged);
+    const { merged, shard = null } = parts ?? {};
+    const isBounded = boundPlanOf(this.options, () => false) !== undefined;
+    // A search with a bound is no tree that could be parted: the first shard explores it, whole.
+    this.resume((isBounded ? merged?.[0] : undefined) ?? parts?.resume ?? null);
+    if (merged !== undefined && !isBounded) return this.merge(merged);
+    if (isBounded && shard !== null && shard.index > 0) return this.leaveToFirst(shard);
     for (;;) {
       const result = this.search();
-      this.learnFromOthers();
-      this.collectUnfinished();
-      const hidden = [...this.unordered()].filter((name) => !this.visibleMemory.has(name));
+      this.knowledge.learnFromOthers(this.program);
+      this.knowledge.noticeUnfinished();
+      const hidden = this.hidden();
       if (hidden.length === 0 || this.bound !== null) {
         if (sampling !== undefined) {
           this.bound ??= { kind: 'samples', limit: sampling.samples, isRequested: true };
         }
         const limit = result.isComplete ? null : (this.made?.boundReached() ?? null);
         if (limit !== null) this.bound ??= { kind: 'preemptions', limit, isRequested: true };
-        if (this.givenUp !== null) {
-          this.bound ??= { kind: 'rounds', limit: this.givenUp, isRequested: false };
+        if (this.knowledge.givenUp !== null) {
+          this.bound ??= { kind: 'rounds', limit: this.knowledge.givenUp, isRequested: false };
         }
-        const { shard = null } = parts ?? {};
         if (shard !== null) {
           this.bound ??= { kind: 'shard', limit: shard.count, isRequested: true };
         }
@@ -88,15 +80,21 @@ export class Search {
         return result;
       }
       for (const name of hidden) this.visibleMemory.add(name);
-      this.detectors = allDetectors();
-      this.foreign.learned.clear();
+      this.knowledge.forgetOrders();
       this.progress.executions = 0;
     }
   }
 
-  private unordered(): Set<string> {
-    const own = this.detectors.flatMap((detector) => [...(detector.unorderedMemory ?? [])]);
-    return new Set([...own, ...this.foreign.unordered]);
+  private leaveToFirst(shard: Shard): ExploreResult {
+    this.makeExplorer();
+    this.restBounded(NOTHING);
+    this.bound = { kind: 'shard', limit: shard.count, isRequested: true };
+    return NOTHING;
+  }
+
+  /** Memory that must become visible. */
+  private hidden(): string[] {
+    return [...this.knowledge.unordered()].filter((name) => !this.visibleMemory.has(name));
   }
 
   /** Makes what was found as easy to follow as it can be. */
@@ -104,7 +102,7 @@ export class Search {
     const { visibleMemory, options } = this;
     const kind = this.bound?.kind;
     const leastPreemptions = options.shortest === true ? (this.made?.boundReached() ?? 0) : 0;
-    this.found.minimise({
+    this.knowledge.found.minimise({
       visibleMemory,
       leastPreemptions,
       ...(options.stepCountMax === undefined ? {} : { stepCountMax: options.stepCountMax }),
@@ -121,9 +119,7 @@ export class Search {
 
   /** Tells detectors who knows the steps of the present execution. */
   setSchedule(scheduleSoFar: () => Schedule): void {
-    for (const detector of this.detectors) {
-      if (detector.scheduleSoFar !== undefined) detector.scheduleSoFar = scheduleSoFar;
-    }
+    this.knowledge.setSchedule(scheduleSoFar);
   }
 
   private search(): ExploreResult {
@@ -132,6 +128,8 @@ export class Search {
     this.setSchedule(() => explorer.schedule);
     try {
       const result = explorer.run();
+      const isOver = result.isComplete || this.made?.boundReached() !== null;
+      this.restBounded({ ...result, isComplete: isOver });
       if (!result.isComplete && sampling === undefined && this.made?.boundReached() === null) {
         this.bound ??= { kind: 'executions', limit: executionCountMax ?? 0, isRequested: true };
       }
@@ -146,8 +144,13 @@ export class Search {
     const options = this.exploreOptions();
     this.hasFound = false;
     const plan = boundPlanOf(this.options, () => this.hasFound);
-    const parted = plan === undefined && sampling === undefined ? this.makeTeam(options) : null;
-    this.made = parted ?? makeExplorer(this.program, options, sampling ?? plan);
+    if (plan === undefined && sampling === undefined) {
+      this.made = this.makeTeam(options) ?? makeExplorer(this.program, options, undefined);
+    } else {
+      const bounded = plan === undefined ? plan : { ...plan, resume: this.takeResumedBounds() };
+      const resting = { ...options, onRest: () => this.restBounded(null) };
+      this.made = makeExplorer(this.program, resting, sampling ?? bounded);
+    }
     return this.made.explorer;
   }
 
@@ -155,7 +158,7 @@ export class Search {
   exploreOptions(): ExploreOptions {
     const { executionCountMax, stepCountMax, onStep } = this.options;
     return {
-      watches: this.detectors,
+      watches: this.knowledge.detectors,
       ...(this.visibleMemory.size === 0 ? {} : { visibleMemory: this.visibleMemory }),
       onExecution: (run: Execution) => this.onExecution(run),
       ...(executionCountMax === undefined ? {} : { executionCountMax }),
@@ -170,41 +173,59 @@ export class Search {
   private makeTeam(options: ExploreOptions): MadeExplorer | null {
     const { parts } = this.options;
     if (parts === undefined) return null;
-    const { resume, team, isRestWanted, atRest } = parts;
+    const { team, isRestWanted, atRest } = parts;
     const shard = this.shard ?? parts.shard ?? null;
     team?.beginRound([...this.visibleMemory]);
-    this.learnFromOthers();
+    this.knowledge.learnFromOthers(this.program);
     const explorer = new TeamSearch(this.program, {
       ...options,
       shard,
-      resume: this.isResumed ? (resume?.round ?? null) : null,
+      resume: this.resumed === null ? null : roundOf(this.resumed),
       ...(team === undefined ? {} : { team }),
       ...(isRestWanted === undefined ? {} : { isRestWanted }),
       atRest: (search) => {
         for (const summary of team?.takeSummaries() ?? []) this.absorb(summary);
         this.progress.executions = search.result(false).executions;
         const isEnough = this.isEnough();
-        atRest?.(() => this.save(search), isEnough || search.isEnding);
+        const save = (): SavedVariant =>
+          this.savedAs(search.save(), search.result(search.isFinished));
+        atRest?.(save, isEnough || search.isEnding);
         return isEnough;
       },
     });
-    this.isResumed = false;
-    return {
-      explorer,
-      remaining: () => ({ low: 0, high: Infinity }),
-      figures: () => null,
-      rounds: () => [],
-      boundReached: () => null,
-    };
+    this.resumed = null;
+    return madeOf(explorer);
+  }
+
+  /** Where a search with a bound goes on. */
+  private takeResumedBounds(): SavedBounds | null {
+    const { resumed } = this;
+    this.resumed = null;
+    if (resumed === null) return null;
+    const bounds = boundsOf(resumed);
+    this.knowledge.learnFromOthers(this.program);
+    this.hasFound = bounds.isEnough;
+    this.progress.executions = resumed.result.executions;
+    return bounds;
+  }
+
+  /** Saves a search with a bound, if somebody wants that. `result` is null before its end. */
+  private restBounded(result: ExploreResult | null): void {
+    const { isRestWanted, atRest } = this.options.parts ?? {};
+    if (atRest === undefined || this.made === null) return;
+    const { saveBounds, explorer } = this.made;
+    const isLast = result !== null;
+    if (saveBounds === null || (!isLast && isRestWanted?.() !== true)) return;
+    atRest(() => this.savedAs(saveBounds(), result ?? explorer.result(false)), isLast);
   }
 
   /** What is known so far, and what is left, as plain data. */
-  private save(search: TeamSearch): SavedVariant {
-    const { executions, blocked, steps, isComplete } = search.result(search.isFinished);
+  private savedAs(round: SavedVariant['round'], result: ExploreResult): SavedVariant {
+    const { executions, blocked, steps, isComplete } = result;
     return {
       visibleMemory: [...this.visibleMemory],
-      round: search.save(),
-      summary: this.summary(),
+      round,
+      summary: this.knowledge.summary(),
       result: { executions, blocked, steps, isComplete },
     };
   }
@@ -213,7 +234,7 @@ export class Search {
     if (saved === null) return;
     for (const name of saved.visibleMemory) this.visibleMemory.add(name);
     this.absorb(saved.summary);
-    this.isResumed = true;
+    this.resumed = saved;
   }
 
   /**
@@ -222,7 +243,7 @@ export class Search {
    */
   private merge(parts: readonly SavedVariant[]): ExploreResult {
     for (const part of parts) this.resume(part);
-    this.isResumed = false;
+    this.resumed = null;
     const results = parts.map((part) => (sees(part, this.visibleMemory) ? part.result : null));
     for (;;) {
       for (const index of results.keys()) {
@@ -230,13 +251,13 @@ export class Search {
         this.shard = { index, count: parts.length };
         results[index] = this.search();
       }
-      this.learnFromOthers();
-      this.collectUnfinished();
-      const hidden = [...this.unordered()].filter((name) => !this.visibleMemory.has(name));
+      this.knowledge.learnFromOthers(this.program);
+      this.knowledge.noticeUnfinished();
+      const hidden = this.hidden();
       if (hidden.length === 0 || this.bound !== null) break;
       this.see(hidden);
       results.fill(null);
-      this.detectors = allDetectors();
+      this.knowledge.forgetOrders();
     }
     const total = addUp(results.map((result) => result ?? NOTHING));
     if (!total.isComplete) {
@@ -248,48 +269,19 @@ export class Search {
 
   /** What was found and learnt so far, as plain data. */
   summary(): Summary {
-    const { goals, givenUp, hasCut, example, foreign } = this;
-    const schedules = this.detectors.flatMap((detector) => detector.learned ?? []);
-    return {
-      goals: [...goals],
-      found: this.found.summary(),
-      suspicions: this.allSuspicions(),
-      unordered: [...this.unordered()],
-      learned: [...foreign.learned, ...schedules.map((schedule) => JSON.stringify(schedule))].map(
-        (text) => JSON.parse(text) as Schedule,
-      ),
-      givenUp,
-      hasCut,
-      example,
-    };
+    return this.knowledge.summary();
   }
 
   /** Takes over what another search of the same variant has found. */
-  absorb(summary: Summary): void {
-    const { foreign } = this;
-    for (const goal of summary.goals) this.goals.add(goal);
-    for (const name of summary.unordered) foreign.unordered.add(name);
-    for (const one of summary.suspicions) foreign.suspicions.set(identityOf(one), one);
-    for (const schedule of summary.learned) foreign.learned.add(JSON.stringify(schedule));
-    this.givenUp ??= summary.givenUp;
-    this.hasCut ||= summary.hasCut;
-    if ((summary.example?.goals ?? -1) > (this.example?.goals ?? -1)) {
-      this.example = summary.example;
-    }
-    for (const one of summary.found) this.found.takeOver(one);
+  private absorb(summary: Summary): void {
+    this.knowledge.absorb(summary);
     this.hasFound ||= summary.found.length > 0;
-    this.progress.violations = this.found.size;
-  }
-
-  /** Runs what others have learnt of locks, so that what they and we saw is seen together. */
-  private learnFromOthers(): void {
-    const schedules = [...this.foreign.learned].map((text) => JSON.parse(text) as Schedule);
-    relearn(this.program, this.detectors, schedules);
+    this.progress.violations = this.knowledge.found.size;
   }
 
   /** Whether to stop, asked between executions. */
   private isEnough(): boolean {
-    if (this.options.bail === true && this.found.size > 0) {
+    if (this.options.bail === true && this.knowledge.found.size > 0) {
       this.bound = { kind: 'first-violation', limit: 1, isRequested: true };
     }
     this.bound ??= this.options.boundReached?.(this.progress) ?? null;
@@ -303,7 +295,7 @@ export class Search {
     violations: readonly Violation[],
     goals: readonly GoalResult[],
   ): Pick<VariantResult, 'sampling' | 'example' | 'rounds'> {
-    const { example } = this;
+    const { example } = this.knowledge;
     const sampling = this.made?.figures() ?? null;
     const rounds = this.made?.rounds() ?? [];
     const isInVain = violations.length === 0 && goals.some((goal) => !goal.reached);
@@ -316,20 +308,16 @@ export class Search {
 
   /** The distinct ones, the easiest to follow first. */
   violations(): Violation[] {
-    return this.found.violations();
+    return this.knowledge.found.violations();
   }
 
   suspicions(): Suspicion[] {
     const confirmed = new Set(this.violations().map((violation) => identityOf(violation)));
-    return this.allSuspicions().filter((suspicion) => !confirmed.has(identityOf(suspicion)));
+    return this.knowledge.suspicions().filter((one) => !confirmed.has(identityOf(one)));
   }
 
-  private allSuspicions(): Suspicion[] {
-    const all = new Map(this.foreign.suspicions);
-    for (const one of this.detectors.flatMap((detector) => detector.suspicions ?? [])) {
-      all.set(identityOf(one), one);
-    }
-    return [...all.values()];
+  get goals(): ReadonlySet<string> {
+    return this.knowledge.goals;
   }
 
   private noticingStart(program: Program): Program {
@@ -349,28 +337,9 @@ export class Search {
     this.progress.executions += 1;
     this.progress.depth = kernel.stepCount;
     this.hasFound ||= kernel.findings.length > 0;
-    for (const goal of kernel.goals) this.goals.add(goal);
-    if (kernel.goals.size > (this.example?.goals ?? -1)) {
-      this.example = { goals: kernel.goals.size, schedule: run.schedule };
-    }
-    if (kernel.cut !== null && this.givenUp === null) {
-      this.givenUp = kernel.cut.limit;
-      this.found.takeLivelock(run.schedule, this.options.onStep);
-    }
-    if (run.isCut === true && !this.hasCut) {
-      this.hasCut = true;
-      this.found.takeLivelock(run.schedule, this.options.onStep);
-    }
-    this.found.take(run);
-    this.progress.violations = this.found.size;
+    this.knowledge.notice(run);
+    this.progress.violations = this.knowledge.found.size;
     return this.isEnough();
-  }
-
-  /** What was found in runs that were then abandoned, and is said only once. */
-  private collectUnfinished(): void {
-    for (const { finding, schedule } of this.detectors.flatMap((one) => one.unfinished ?? [])) {
-      this.found.takeUnfinished(finding, schedule);
-    }
   }
 
   /** An error ends the search; in order only a livelock, or the bound on steps that was asked for. */
@@ -378,7 +347,7 @@ export class Search {
     if (!this.isStarting && error instanceof UsageError && error.code === 'MN205') {
       const { stepCountMax: limit = STEP_COUNT_MAX_DEFAULT, onStep } = this.options;
       const isRequested = this.options.stepCountMax !== undefined;
-      if (this.found.takeLivelock(explorer.schedule, onStep) || isRequested) {
+      if (this.knowledge.found.takeLivelock(explorer.schedule, onStep) || isRequested) {
         this.bound = { kind: 'steps', limit, isRequested };
         return explorer.result(false);
       }

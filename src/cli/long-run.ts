@@ -32,16 +32,19 @@ export class LongRun {
     const { resume } = wishes;
     this.wishes = wishes;
     this.path = wishes.checkpoint ?? resume;
-    const { target, variants, stepCountMax } = request;
+    const { target, variants, stepCountMax, bounds } = request;
     const variant = variants.kind === 'one' ? variants.name : null;
-    this.content = { target, variant, stepCountMax, shard: wishes.shard };
+    const { preemptions = null, shortest = false } = bounds;
+    const { shard } = wishes;
+    this.content = { target, variant, stepCountMax, preemptions, shortest, shard };
     if (resume === null) return;
     const { entries, ...saved } = readSearchFile(resume);
     if (JSON.stringify(saved) !== JSON.stringify(this.content)) {
       throw new UsageError(
         'MN304',
         `'${resume}' is about ${asked(saved)}, and what is asked for is ${asked(this.content)}. Give the ` +
-          'same scenario or file, --variant, --max-steps and --shard as when it was begun.',
+          'same scenario or file, --variant, --max-steps, --preemptions, --shortest and --shard as when it ' +
+          'was begun.',
       );
     }
     for (const entry of entries) this.entries.set(keyOf(entry.scenario, entry.variant), entry);
@@ -96,12 +99,15 @@ function secondsBetween(): number {
   return given > 0 ? given : CHECKPOINT_SECONDS;
 }
 
-function asked({ target, variant, stepCountMax, shard }: Omit<SearchFile, 'entries'>): string {
+function asked(content: Omit<SearchFile, 'entries'>): string {
+  const { target, variant, stepCountMax, preemptions, shortest, shard } = content;
   let what = 'the catalogue';
   if (target.kind === 'scenario') what = target.name;
   if (target.kind === 'file') what = target.path;
   if (variant !== null) what += ` --variant ${variant}`;
   if (stepCountMax !== null) what += ` --max-steps ${stepCountMax}`;
+  if (preemptions !== null) what += ` --preemptions ${preemptions}`;
+  if (shortest) what += ' --shortest';
   if (shard !== null) what += ` --shard ${shard.index + 1}/${shard.count}`;
   return what;
 }

@@ -39,12 +39,15 @@ export interface SearchFile {
   /** The one that was asked for; null for all. */
   readonly variant: string | null;
   readonly stepCountMax: number | null;
+  /** The bound on preemptions that was asked for, and whether the shortest violation was. */
+  readonly preemptions: number | null;
+  readonly shortest: boolean;
   readonly shard: Shard | null;
   readonly entries: readonly SearchEntry[];
 }
 
 const FORMAT = 'mmulab-search';
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 const HEADER_BYTES_MAX = 1000;
 
 export function encodeSearchFile(content: SearchFile): string {

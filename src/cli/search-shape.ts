@@ -165,9 +165,40 @@ const tree = shape({
   jobs: listOf(search),
 });
 
+/** Who is to be tried at a step, and who was: a bit for each task. */
+const masks = tuple(number(0, 2 ** TASK_COUNT_MAX - 1), number(0, 2 ** TASK_COUNT_MAX - 1));
+
+const boundedSearch: Check = both(
+  shape({
+    path: schedule,
+    nodes: listOf(masks),
+    isOver: flag,
+    wasCut: flag,
+    executions: count,
+    steps: count,
+  }),
+  ({ path, nodes }: { path: { tasks: readonly number[] }; nodes: readonly unknown[] }, at) =>
+    nodes.length === path.tasks.length ? null : `${at} has nodes that do not fit its path`,
+);
+
+const bounds = shape({
+  bound: count,
+  isEnough: flag,
+  rounds: listOf(shape({ preemptions: count, executions: count, isComplete: flag })),
+  done: shape({ executions: count, steps: count }),
+  search: boundedSearch,
+});
+
+const everything = shape({ tree, done: shape(figures), isParted: flag });
+
+const round: Check = (value, at) => {
+  const isBounded = typeof value === 'object' && value !== null && 'bound' in value;
+  return (isBounded ? bounds : everything)(value, at);
+};
+
 const savedVariant = shape({
   visibleMemory: listOf(text),
-  round: shape({ tree, done: shape(figures), isParted: flag }),
+  round,
   summary,
   result: shape({ ...figures, isComplete: flag }),
 });
@@ -185,6 +216,8 @@ export const searchFile: Check = shape({
   target,
   variant: orNull(text),
   stepCountMax: orNull(count),
+  preemptions: orNull(count),
+  shortest: flag,
   shard: orNull(
     both(shape({ index: count, count: number(1) }), (value: { index: number; count: number }, at) =>
       value.index < value.count ? null : `${at} is none of its parts`,

@@ -107,7 +107,7 @@ async function merge({ files: paths, view }: MergeRequest): Promise<void> {
   const files = readShards(paths);
   const [first] = files;
   if (first === undefined) return;
-  const { target, variant, stepCountMax } = first;
+  const { target, variant, stepCountMax, preemptions, shortest } = first;
   const file = target.kind === 'file' ? displayPath(target.path) : null;
   const choice: VariantChoice = variant === null ? { kind: 'all' } : { kind: 'one', name: variant };
   const explore: Explore = (scenario, name) => {
@@ -115,6 +115,8 @@ async function merge({ files: paths, view }: MergeRequest): Promise<void> {
     const parts = partsToMerge(files, paths, subject);
     return checkVariant(scenario, name, {
       parts,
+      shortest,
+      ...(preemptions === null ? {} : { preemptions }),
       ...(stepCountMax === null ? {} : { stepCountMax }),
     });
   };

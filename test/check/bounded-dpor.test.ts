@@ -24,6 +24,7 @@ import {
 import { generateProgram } from '../util/fuzz/generate.ts';
 import { exploreBounded, needsOf, type BoundedClass } from '../util/fuzz/preemptions.ts';
 import { showProgram } from '../util/fuzz/program.ts';
+import { ResumedBound } from '../util/parts.ts';
 import { boundedOnKernel, interruptProgram, needsOnKernel } from '../util/preemptions.ts';
 import { small } from '../util/programs.ts';
 
@@ -79,6 +80,16 @@ test(
         `${executions.join(' ')}, traces: ${traces.join(' ')}\n`,
     );
     expect(fault ?? '').toBe('');
+  },
+);
+
+test(
+  'so it is when it is saved and gone on with after each execution',
+  { timeout: 600_000 },
+  () => {
+    const resumed = fuzz(count / 10, ResumedBound);
+    expect(resumed.fault ?? '').toBe('');
+    expect(resumed).toEqual(fuzz(count / 10));
   },
 );
 

@@ -62,10 +62,12 @@ describe('a search that is killed with SIGKILL and resumed each time', () => {
   test.each([
     ['1 worker', [], KILLS],
     ['2 workers', ['--workers', '2'], Math.ceil(KILLS / 4)],
+    ['a bound', ['--preemptions', '3'], Math.ceil(KILLS / 4)],
   ])(
     'has the totals of an undisturbed one, with %s',
     { timeout: 600_000 },
     async (name, more, count) => {
+      const undisturbed = name === 'a bound' ? (await checked(SUBJECT, ...more))[0] : whole;
       const random = xoroshiro128plus(1);
       const file = `${name.replaceAll(' ', '-')}.json`;
       let begin = ['--checkpoint', file];
@@ -78,7 +80,7 @@ describe('a search that is killed with SIGKILL and resumed each time', () => {
       process.stdout.write(`long runs: ${name}, killed ${kills} times\n`);
       expect(kills).toBeGreaterThan(1);
       const [result] = await checked(SUBJECT, ...more, '--resume', file);
-      expect(result).toEqual(whole);
+      expect(result).toEqual(undisturbed);
     },
   );
 });
@@ -111,6 +113,8 @@ describe('four shards', () => {
     ['program/lockinc-6', 'sc'],
     ['kfd-unregister', 'v5.3'],
     ['program/ab-ba', 'sc'],
+    // It has a bound.
+    ['gru-pairs', 'reclaim+exit'],
   ])('of %s, merged, are the whole', { timeout: 240_000 }, async (subject, variant) => {
     const files = [1, 2, 3, 4].map((part) => `${subject.replaceAll('/', '-')}-${part}.json`);
     for (const [at, file] of files.entries()) {
@@ -147,6 +151,8 @@ describe('what does not fit', () => {
       [['check', SUBJECT, '--resume', 'none.json'], 'cannot be read'],
       [['check', SUBJECT, '--shard', '1/2'], '--shard needs --checkpoint FILE'],
       [['check', SUBJECT, '--workers', '2', '--sample', 'random'], 'leave out --sample'],
+      [['check', SUBJECT, '--workers', '2', '--preemptions', '1'], 'leave out --workers'],
+      [['check', SUBJECT, '--resume', 'other.json', '--preemptions', '1'], '--preemptions 1'],
       [['merge', 'other.json'], 'made without --shard'],
     ] as const;
     for (const [args, reason] of refusals) {

@@ -12,7 +12,9 @@ import type {
   ExploreResult,
 } from '../../src/check/exploration.ts';
 import { PartialDpor } from '../../src/check/partial-dpor.ts';
+import type { BoundedResult } from '../../src/check/bounded-dpor.ts';
 import type { Program, Schedule } from '../../src/check/program.ts';
+import { ResumableBound, type SavedBound } from '../../src/check/resumable-bound.ts';
 import { WHOLE, type SavedSearch } from '../../src/check/saved-search.ts';
 import {
   Helper,
@@ -203,5 +205,35 @@ export class ShardedDpor extends Pieces {
     }
     this.last = total;
     return total;
+  }
+}
+
+/** A search with a bound that goes on from what was saved after every execution. */
+export class ResumedBound {
+  private readonly program: Program;
+  private readonly preemptions: number;
+  private readonly options: ExploreOptions;
+
+  constructor(program: Program, preemptions: number, options: ExploreOptions = {}) {
+    this.program = program;
+    this.preemptions = preemptions;
+    this.options = options;
+  }
+
+  run(): BoundedResult {
+    let isStopped = false;
+    const options: ExploreOptions = {
+      ...this.options,
+      onExecution: (run: Execution) => {
+        isStopped = this.options.onExecution?.(run) ?? false;
+        return true;
+      },
+    };
+    for (let saved: SavedBound | null = null; ;) {
+      const explorer = new ResumableBound(this.program, this.preemptions, options, saved);
+      explorer.run();
+      saved = copyOf(explorer.save());
+      if (saved.isOver || isStopped) return explorer.result(saved.isOver && !isStopped);
+    }
   }
 }

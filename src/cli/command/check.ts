@@ -109,8 +109,11 @@ function problemWithParts(targets: readonly Target[], options: CheckOptions): st
     return `--shard needs --checkpoint FILE: that is what 'mmulab merge' puts together`;
   }
   if (sample !== undefined) return `${first} is for a search of everything: leave out --sample`;
-  if (preemptions !== undefined || shortest === true || boundsFirst === true) {
-    return `${first} is for a search of everything: leave out --preemptions, --shortest and --bounds-first`;
+  if (boundsFirst === true) return `--bounds-first is many searches: leave out ${first}`;
+  const isBounded = preemptions !== undefined || shortest === true;
+  if (isBounded && (workers !== undefined || shard !== undefined)) {
+    const cannot = workers === undefined ? '--shard' : '--workers';
+    return `a search with a bound on preemptions cannot be parted: leave out ${cannot}`;
   }
   if (options.watch === true) return `${first} is for long searches, --watch for short ones`;
   const isSaved = checkpoint !== undefined || resume !== undefined;

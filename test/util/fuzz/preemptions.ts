@@ -15,7 +15,7 @@ export type BoundedClass = new (
   program: Program,
   preemptionCountMax: number,
   options?: ExploreOptions,
-) => BoundedDpor;
+) => Pick<BoundedDpor, 'run'>;
 
 /** For each trace the preemptions that its best interleaving has. */
 export type Needs = ReadonlyMap<string, number>;
