@@ -60,7 +60,7 @@ async function report(names: readonly string[]): Promise<void> {
 const [first, ...others] = positionals;
 const numbers = others.map(Number);
 if (first === 'workers') {
-  await workers(others[0] ?? 'program/lockinc-9', Number(others[1] ?? 2));
+  await workers(others[0] ?? 'program/lockinc-9', Number(others[1] ?? 2), Number(values.rounds));
 } else if (first !== undefined && !SUITES.some(({ name }) => name === first)) {
   await quick({
     family: first,

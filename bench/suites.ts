@@ -4,5 +4,6 @@ import { exploring } from './exploring.ts';
 import { mm } from './mm/suite.ts';
 import { peers } from './peers.ts';
 import type { Suite } from './suite.ts';
+import { workersSuite } from './workers.ts';
 
-export const SUITES: readonly Suite[] = [exploring, peers, mm, catalogue];
+export const SUITES: readonly Suite[] = [exploring, peers, mm, catalogue, workersSuite];
