@@ -6,7 +6,7 @@
 import { doConflict } from '../check/search-node.ts';
 import type { Schedule } from '../check/program.ts';
 import { setRunning } from '../kernel/running.ts';
-import { EventLog, nameOfOperation, type TaskEvents } from './event-log.ts';
+import { nameOfOperation, type EventLog, type TaskEvents } from './event-log.ts';
 import type { Chosen } from './match.ts';
 import type { Nearest, Witness } from './found.ts';
 import { Rerun } from './rerun.ts';
