@@ -4,10 +4,11 @@
  *     npm run bench                                 every suite, as Markdown
  *     npm run bench -- exploring --match lockinc    one suite, some programs
  *     npm run bench -- --write                      into docs/benchmarks.md
+ *     npm run bench -- catalogue --write            only that section
  *     node bench/start.js lockinc [N …] [--only NAME] [--seconds S]     the quick look, see lockinc.ts
  *     node bench/start.js workers [SCENARIO] [N]    what workers are worth, see workers.ts
  */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { facts } from './facts.ts';
 import { quick } from './lockinc.ts';
@@ -52,14 +53,39 @@ async function report(names: readonly string[]): Promise<void> {
       }),
     );
   }
-  const text = `${[HEAD, `${facts(values.date ?? null)}.`, ...sections].join('\n\n')}\n`;
+  const measured = `${facts(values.date ?? null)}.`;
+  const isWhole = chosen.length === SUITES.length;
+  const parts =
+    values.write && !isWhole ? replaced(sections, measured) : [HEAD, measured, ...sections];
+  const text = `${parts.join('\n\n')}\n`;
   if (values.write) writeFileSync(REPORT, text);
   else process.stdout.write(text);
 }
 
+function headingOf(section: string): string {
+  return section.slice(0, section.indexOf('\n'));
+}
+
+/** The report as it is, with these sections in the place of those of the same heading, or at the end. */
+function replaced(sections: readonly string[], measured: string): string[] {
+  const [head = '', ...present] = readFileSync(REPORT, 'utf8')
+    .trim()
+    .split(/\n\n(?=## )/);
+  const added = new Map(
+    sections.map((section) => [headingOf(section), `${section}\n\n${measured}`]),
+  );
+  const kept = present.map((section) => {
+    const heading = headingOf(section);
+    const now = added.get(heading) ?? section;
+    added.delete(heading);
+    return now;
+  });
+  return [head, ...kept, ...added.values()];
+}
+
 const [first, ...others] = positionals;
 const numbers = others.map(Number);
-if (first === 'workers') {
+if (first === 'workers' && !values.write) {
   await workers(others[0] ?? 'program/lockinc-9', Number(others[1] ?? 2), Number(values.rounds));
 } else if (first !== undefined && !SUITES.some(({ name }) => name === first)) {
   await quick({
