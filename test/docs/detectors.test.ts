@@ -5,7 +5,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { DRIVER_SCENARIOS } from '../../src/catalogue/index.ts';
-import type { AnyScenario } from '../../src/check/scenario.ts';
+import { OptimalDpor } from '../../src/check/optimal-dpor.ts';
+import { programOf, type AnyScenario } from '../../src/check/scenario.ts';
 import { FINDING_KINDS } from '../../src/kernel/finding.ts';
 import { INVARIANTS } from '../../src/mmu-notifier/detector/invariant.ts';
 import { table } from './scenario-table.ts';
@@ -51,22 +52,51 @@ function detectors(): string {
   return table([['detector', 'bugs', 'scenarios'], ...rows]);
 }
 
-function boundsOf({ name, preemptions, tasks, variants }: AnyScenario): string[][] {
-  const count = Object.keys(tasks).length;
-  return Object.entries(variants).flatMap(([variant, own]) => {
-    const bound = own.preemptions ?? preemptions;
-    if (bound === undefined) return [];
-    const wanted = count === 2 ? 3 : 2;
-    const remark = bound < wanted ? `should be ${wanted}` : '';
-    return [[`\`${name}\``, `\`${variant}\``, `${count}`, `${bound}`, remark]];
+/** Executions that are looked at for who takes part. */
+const LOOKED_AT = 200;
+
+/** The most tasks that took steps in one of the first executions: the scenario's, works, daemons, callbacks. */
+function countTasks(scenario: AnyScenario, variant: string): number {
+  let most = 0;
+  new OptimalDpor(programOf(scenario, variant), {
+    executionCountMax: LOOKED_AT,
+    onExecution({ schedule }) {
+      most = Math.max(most, new Set(schedule.tasks).size);
+      return false;
+    },
+  }).run();
+  return most;
+}
+
+interface Bounded {
+  readonly scenario: AnyScenario;
+  readonly variant: string;
+  readonly bound: number;
+}
+
+function boundedOf(scenario: AnyScenario): Bounded[] {
+  return Object.entries(scenario.variants).flatMap(([variant, { preemptions }]) => {
+    const bound = preemptions ?? scenario.preemptions;
+    return bound === undefined ? [] : [{ scenario, variant, bound }];
   });
 }
 
+function boundRow({ scenario, variant, bound }: Bounded): string[] {
+  const own = Object.keys(scenario.tasks).length;
+  const count = countTasks(scenario, variant);
+  const wanted = count === 2 ? 3 : 2;
+  const remark = bound < wanted ? `should be ${wanted}` : '';
+  const others = count > own ? ` + ${count - own}` : '';
+  return [`\`${scenario.name}\``, `\`${variant}\``, `${own}${others}`, `${bound}`, remark];
+}
+
 function bounds(): string {
-  const rows = DRIVER_SCENARIOS.flatMap((scenario) => boundsOf(scenario));
+  const rows = DRIVER_SCENARIOS.flatMap((scenario) => boundedOf(scenario)).map((one) =>
+    boundRow(one),
+  );
   const twos = DRIVER_SCENARIOS.filter(({ tasks }) => Object.keys(tasks).length === 2);
   const all = twos.flatMap(({ variants }) => Object.keys(variants)).length;
-  const bounded = twos.flatMap((scenario) => boundsOf(scenario)).length;
+  const bounded = twos.flatMap((scenario) => boundedOf(scenario)).length;
   const share = `Of ${all} variants with two tasks, ${all - bounded} are explored to the end.`;
   return `${share}\n\n${table([['scenario', 'variant', 'tasks', 'preemptions', ''], ...rows])}`;
 }
@@ -86,6 +116,6 @@ test('the tables of docs/detectors.md are those of the catalogue', () => {
 test('at least three quarters of what has two tasks is explored to the end', () => {
   const twos = DRIVER_SCENARIOS.filter(({ tasks }) => Object.keys(tasks).length === 2);
   const all = twos.flatMap(({ variants }) => Object.keys(variants)).length;
-  const bounded = twos.flatMap((scenario) => boundsOf(scenario)).length;
+  const bounded = twos.flatMap((scenario) => boundedOf(scenario)).length;
   expect(bounded / all).toBeLessThanOrEqual(0.25);
 });

@@ -13,7 +13,6 @@ import {
   KFD_DEVICE,
   svmGpuStore,
 } from '../../drivers/amdkfd/index.ts';
-import type { Variant } from '../../check/scenario.ts';
 import { goal } from '../../kernel/choose.ts';
 import { unloadModule, type ModuleType } from '../../kernel/module.ts';
 import type { Body } from '../../kernel/operation.ts';
@@ -24,6 +23,7 @@ import type { Process } from '../../mm/process.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
+import { pairsOf, sideBySide, type Actions } from './pairs.ts';
 
 const ADDRESS = 0x40_0000;
 /** The first process of the machine has it. */
@@ -204,7 +204,7 @@ const svmShrink = defineScenario<SvmState>({
       expect: { verdict: 'bounded' },
     },
   },
-  preemptions: 1,
+  preemptions: 2,
   setup: (machine, variant) => prepare(machine, { module: moduleOf(variant), pages: 2 }),
   tasks: {
     munmap: {
@@ -224,9 +224,7 @@ const svmShrink = defineScenario<SvmState>({
   finally: unpin,
 });
 
-type Action = (state: SvmState) => Body<unknown>;
-
-const ACTIONS: Readonly<Record<string, Action>> = {
+const ACTIONS: Actions<SvmState> = {
   *share(state) {
     yield* share(state, 1);
   },
@@ -242,10 +240,13 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   *mprotect({ process }) {
     yield* process.mprotect(ADDRESS, PAGE_SIZE, PROT_READ);
   },
+  /** The child stays. */
   *fork({ process }) {
-    const child = yield* process.fork();
+    yield* process.fork();
+  },
+  /** Of a page that set-up has shared with a child. */
+  *cow({ process }) {
     yield* process.store(ADDRESS, OLD);
-    if (typeof child !== 'number') yield* child.exit();
   },
   *reclaim({ mm }) {
     yield* reclaimPage(mm, ADDRESS, true);
@@ -258,66 +259,26 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   },
 };
 
-const SOME: Variant = { preemptions: 1, expect: { verdict: 'bounded' } };
-
-/** What is too much to be explored to its end. */
-const BOUNDED: Readonly<Record<string, Variant>> = {
-  'fork+reclaim': SOME,
-};
-
 /** The GPU's interrupts are amdgpu's, which stays; and kfd-svm-mmput is about the other. */
-const ELSEWHERE = new Set(['access+unload', 'reclaim+exit']);
+const ELSEWHERE = ['access+unload', 'reclaim+exit'];
 
-const BY_MM = new Set(['drop', 'mprotect', 'fork']);
-
-function pairs(): Record<string, Variant> {
-  const names = Object.keys(ACTIONS);
-  const found: Record<string, Variant> = {};
-  for (const [at, first] of names.entries()) {
-    for (const second of names.slice(at)) {
-      // Of the mm's own kinds each is beside the driver's, and munmap and reclaim beside all.
-      if (BY_MM.has(first) && BY_MM.has(second)) continue;
-      const pair = `${first}+${second}`;
-      if (ELSEWHERE.has(pair)) continue;
-      found[pair] = BOUNDED[pair] ?? { expect: CLEAN };
-    }
-  }
-  return found;
-}
-
-function act(state: SvmState, variant: string, which: 0 | 1): Body<unknown> {
-  const name = variant.split('+')[which] as string;
-  return (ACTIONS[name] as Action)(state);
-}
+/** Of the mm's own kinds each is beside the driver's, and munmap and reclaim beside all. */
+const BY_MM = ['drop', 'mprotect', 'fork', 'cow'];
+const AMONG_THEM = BY_MM.flatMap((first) => BY_MM.map((second) => `${first}+${second}`));
 
 const svmPairs = defineScenario<SvmState>({
   name: 'kfd-svm-pairs',
   models: ['B-38', 'B-48'],
   about: 'each thing that can happen to memory that the GPU shares, beside each other one (mended)',
-  variants: pairs(),
+  variants: pairsOf(ACTIONS, { leftOut: new Set([...ELSEWHERE, ...AMONG_THEM]) }),
   setup(machine, variant) {
     const state = prepare(machine, { module: amdkfdSvmMended });
     // Otherwise the module cannot go.
     if (variant.includes('unload')) machine.runNow(state.process.close(state.fd));
+    if (variant.includes('cow')) machine.runNow(state.process.fork());
     return state;
   },
-  tasks: {
-    first: {
-      cpu: 0,
-      *run(state, variant) {
-        yield* act(state, variant, 0);
-        goal('the first is done');
-      },
-    },
-    second: {
-      cpu: 1,
-      *run(state, variant) {
-        yield* act(state, variant, 1);
-        goal('the second is done');
-      },
-    },
-  },
-  goals: ['the first is done', 'the second is done'],
+  ...sideBySide(ACTIONS, 'first', 'second'),
   finally: unpin,
 });
 

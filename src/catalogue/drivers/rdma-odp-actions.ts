@@ -1,8 +1,6 @@
-/** What can happen to a process that has a region, by name, and tasks that do some of that side by side. */
+/** What can happen to a process that has a region, by name: see pairs.ts. */
 import { MADV_DONTNEED, PROT_READ } from '../../base/mman.ts';
-import type { TaskDefinition, Variant } from '../../check/scenario.ts';
 import { DEREG_MR, ibUverbs, mlx5Ib, rdmaWrite, REG_MR } from '../../drivers/rdma-odp/index.ts';
-import { goal } from '../../kernel/choose.ts';
 import { unloadModule } from '../../kernel/module.ts';
 import type { Body } from '../../kernel/operation.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
@@ -11,7 +9,7 @@ import { ADDRESS, EXPLICIT, OLD, prefetch, type Rdma } from './rdma-odp-subject.
 
 const WRITTEN = 7;
 
-const ACTIONS = {
+export const ACTIONS = {
   *register({ process, fd }: Rdma) {
     yield* process.ioctl(fd, REG_MR, EXPLICIT);
   },
@@ -33,9 +31,12 @@ const ACTIONS = {
   *mprotect({ process }: Rdma) {
     yield* process.mprotect(ADDRESS, PAGE_SIZE, PROT_READ);
   },
+  /** The child stays. */
   *fork({ process }: Rdma) {
     yield* process.fork();
-    // The sharing ends here; the child stays.
+  },
+  /** Of a page that set-up has shared with a child. */
+  *cow({ process }: Rdma) {
     yield* process.store(ADDRESS, OLD);
   },
   *reclaim({ mm }: Rdma) {
@@ -52,32 +53,4 @@ const ACTIONS = {
 /** The adapter's driver, and what it needs, if they let. */
 export function* unloadModules(): Body<void> {
   if ((yield* unloadModule(mlx5Ib.text)) === 0) yield* unloadModule(ibUverbs.text);
-}
-
-/** Every pair, also of one with itself. Those that are not in `special` are expected to be clean. */
-export function pairs(special: Readonly<Record<string, Variant>>): Record<string, Variant> {
-  const names = Object.keys(ACTIONS);
-  const found: Record<string, Variant> = {};
-  for (const [at, first] of names.entries()) {
-    for (const second of names.slice(at)) {
-      const pair = `${first}+${second}`;
-      found[pair] = special[pair] ?? { expect: { verdict: 'clean' } };
-    }
-  }
-  return found;
-}
-
-/** Tasks which do what the variant's name lists, and that each of them comes to its end. */
-export function sideBySide<N extends 'first' | 'second' | 'third'>(...names: readonly N[]) {
-  const tasks = {} as Record<N, TaskDefinition<Rdma>>;
-  for (const [at, name] of names.entries()) {
-    tasks[name] = {
-      *run(state, variant) {
-        const action = variant.split('+')[at] as keyof typeof ACTIONS;
-        yield* ACTIONS[action](state);
-        goal(`the ${name} is done`);
-      },
-    };
-  }
-  return { tasks, goals: names.map((name) => `the ${name} is done`) };
 }

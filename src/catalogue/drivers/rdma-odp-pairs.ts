@@ -6,7 +6,8 @@ import type { Variant } from '../../check/scenario.ts';
 import { rdmaSeries, rdmaV53, rdmaV614Unmapping } from '../../drivers/rdma-odp/index.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
 import { defineScenario } from '../define-scenario.ts';
-import { pairs, sideBySide, unloadModules } from './rdma-odp-actions.ts';
+import { pairsOf, sideBySide } from './pairs.ts';
+import { ACTIONS, unloadModules } from './rdma-odp-actions.ts';
 import {
   ADDRESS,
   EXPLICIT,
@@ -27,21 +28,23 @@ export const odpPairs = defineScenario<Rdma>({
   name: 'odp-pairs',
   models: ['patch 6', 'patch 7'],
   about: 'two of what can happen to a process with a region that is paged on demand, side by side',
-  variants: pairs({
-    // The fault is a work: these are three tasks.
-    'access+fork': { preemptions: 2, expect: { verdict: 'bounded' } },
-    // Too much for three preemptions.
-    'fork+reclaim': { preemptions: 2, expect: { verdict: 'bounded' } },
-    'reclaim+exit': { about: 'see odp-lost-end', expect: LOST_END },
-    'exit+unload': {
-      about: 'see odp-unload',
-      expect: { verdict: 'violation', kind: 'unloaded-code', object: 'ib_uverbs' },
+  variants: pairsOf(ACTIONS, {
+    special: {
+      'reclaim+exit': { about: 'see odp-lost-end', expect: LOST_END },
+      'exit+unload': {
+        about: 'see odp-unload',
+        expect: { verdict: 'violation', kind: 'unloaded-code', object: 'ib_uverbs' },
+      },
     },
   }),
-  // The adapter has the page, unless the pair is about how it gets it.
-  setup: (machine, variant) =>
-    prepare(machine, rdmaSeries, { region: EXPLICIT, isMapped: !/access|prefetch/.test(variant) }),
-  ...sideBySide('first', 'second'),
+  setup(machine, variant) {
+    // The adapter has the page, unless the pair is about how it gets it.
+    const isMapped = !/access|prefetch/.test(variant);
+    const state = prepare(machine, rdmaSeries, { region: EXPLICIT, isMapped });
+    if (variant.includes('cow')) machine.runNow(state.process.fork());
+    return state;
+  },
+  ...sideBySide(ACTIONS, 'first', 'second'),
   finally: unpin,
 });
 

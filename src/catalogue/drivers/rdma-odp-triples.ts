@@ -14,7 +14,8 @@ import {
 import { goal } from '../../kernel/choose.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
-import { sideBySide } from './rdma-odp-actions.ts';
+import { sideBySide } from './pairs.ts';
+import { ACTIONS } from './rdma-odp-actions.ts';
 import {
   ADDRESS,
   dereg,
@@ -46,7 +47,7 @@ export const odpImplicitPairs = defineScenario<Rdma>({
   },
   // With all that was mended later: the bugs have scenarios of their own.
   setup: (machine) => prepare(machine, rdmaFixed, { region: IMPLICIT, isMapped: true }),
-  ...sideBySide('first', 'second'),
+  ...sideBySide(ACTIONS, 'first', 'second'),
   finally: unpin,
 });
 
@@ -60,7 +61,7 @@ export const odpTriples = defineScenario<Rdma>({
     'dereg+munmap+exit': BOUNDED,
   },
   setup: (machine) => prepare(machine, rdmaSeries, { region: EXPLICIT, isMapped: true }),
-  ...sideBySide('first', 'second', 'third'),
+  ...sideBySide(ACTIONS, 'first', 'second', 'third'),
   finally: unpin,
 });
 
