@@ -21,6 +21,7 @@
 import type { KernelCallable } from '../../kernel/call.ts';
 import { kref } from '../../kernel/kref.ts';
 import { listHead } from '../../kernel/list.ts';
+import type { Body } from '../../kernel/operation.ts';
 import { rwsem } from '../../kernel/rwsem.ts';
 import { spinlock } from '../../kernel/spinlock.ts';
 import { rcuHead } from '../../kernel/srcu.ts';
@@ -96,12 +97,16 @@ export const HmmRange = struct('hmm_range', {
 });
 export type HmmRange = InstanceOf<typeof HmmRange>;
 
-/** One version of the mirror API. */
+/** Who keeps struct hmm: all in which the versions of the mirror API differ. */
 export interface HmmVersion {
-  readonly mirrorRegister: KernelCallable<[HmmMirror, MmStruct], number>;
-  readonly mirrorUnregister: KernelCallable<[HmmMirror], void>;
-  readonly rangeRegister: KernelCallable<[HmmRange, HmmMirror], number>;
-  readonly rangeUnregister: KernelCallable<[HmmRange], void>;
+  /** The hmm of the mm, or a new one, with one more reference; or -errno. mmap_sem is held for write. May sleep. */
+  readonly get: (mm: MmStruct) => Body<Hmm | number>;
+  /** Drops a reference. */
+  readonly put: KernelCallable<[Hmm], void>;
+  /** The mm, as long as there is a reference. */
+  readonly mmOf: (hmm: Hmm) => MmStruct;
+  /** Whether a range has a reference of its own, besides that of its mirror. */
+  readonly rangesHold: boolean;
   /** Whether the end of the last invalidation makes ranges valid again; else who waits for one does. */
   readonly endMakesValid: boolean;
 }

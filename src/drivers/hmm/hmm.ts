@@ -14,12 +14,16 @@ import {
   listForEachEntrySafe,
 } from '../../kernel/list.ts';
 import { downRead, downReadTrylock, downWrite, upRead, upWrite } from '../../kernel/rwsem.ts';
+import type { Body } from '../../kernel/operation.ts';
 import { running } from '../../kernel/running.ts';
 import { spinLockIrqsave, spinUnlockIrqrestore } from '../../kernel/spinlock.ts';
 import { dataRaceWrite } from '../../kernel/field.ts';
 import { wakeUpAll } from '../../kernel/wait.ts';
+import type { MmStruct } from '../../mm-types/mm-struct.ts';
 import {
   mmuNotifierRangeBlockable,
+  type MmuNotifier,
+  type MmuNotifierOps,
   type MmuNotifierRange,
 } from '../../mmu-notifier/mmu-notifier.ts';
 import { HmmMirror, HmmRange, type Hmm, type HmmVersion } from './hmm-types.ts';
@@ -92,7 +96,7 @@ const syncMirrors = fn(
  * What a start does, once it is sure that `hmm` is there: 0, or -EAGAIN with nothing counted. Sleeps if the range
  * is blockable.
  */
-export const hmmStart = fn(
+const hmmStart = fn(
   function* hmmStart(hmm: Hmm, update: MmuNotifierRange) {
     yield* invalidateRanges(hmm, update);
     let error = 0;
@@ -109,7 +113,7 @@ export const hmmStart = fn(
 );
 
 /** What release does, once it is sure that `hmm` is there. */
-export const hmmReleaseMirrors = fn(
+const hmmReleaseMirrors = fn(
   function* hmmReleaseMirrors(hmm: Hmm) {
     const flags = yield* spinLockIrqsave(hmm.rangesLock);
     // Each of them keeps the mm from ending.
@@ -124,6 +128,43 @@ export const hmmReleaseMirrors = fn(
   },
   { name: 'hmm_release' },
 );
+
+/** How a callback comes to its hmm, and what it does when it has done with it. */
+export interface Access {
+  /** NULL if it is on its way out. */
+  readonly enter: (mn: MmuNotifier, mm: MmStruct) => Body<Hmm | null>;
+  readonly leave: (hmm: Hmm) => Body<void>;
+}
+
+/** The callbacks. */
+export function hmmCallbacks({ enter, leave }: Access): MmuNotifierOps {
+  const release = fn(function* hmmRelease(mn: MmuNotifier, mm: MmStruct) {
+    const hmm = yield* enter(mn, mm);
+    if (hmm === null) return;
+    yield* hmmReleaseMirrors(hmm);
+    yield* leave(hmm);
+  });
+  const invalidateRangeStart = fn(function* hmmInvalidateRangeStart(
+    mn: MmuNotifier,
+    update: MmuNotifierRange,
+  ) {
+    const hmm = yield* enter(mn, update.mm);
+    if (hmm === null) return 0;
+    const error = yield* hmmStart(hmm, update);
+    yield* leave(hmm);
+    return error;
+  });
+  const invalidateRangeEnd = fn(function* hmmInvalidateRangeEnd(
+    mn: MmuNotifier,
+    update: MmuNotifierRange,
+  ) {
+    const hmm = yield* enter(mn, update.mm);
+    if (hmm === null) return;
+    yield* notifiersDecrement(hmm);
+    yield* leave(hmm);
+  });
+  return { release, invalidateRangeStart, invalidateRangeEnd };
+}
 
 // ---- mirrors and ranges --------------------------------------------------------------------------
 
