@@ -55,9 +55,7 @@ const SPECIAL: Readonly<Record<string, Variant>> = {
   },
   'unmap+rmmod': A_13,
   'exit+rmmod': A_13,
-  'access+fork': BOUNDED,
   'access+steal': BOUNDED,
-  'reclaim+exit': BOUNDED,
 };
 
 /** They need a set-up of their own. */
