@@ -63,7 +63,6 @@ const nested = defineScenario<AmdState>({
   name: 'iommuv2-nested',
   models: ['B-45', 'I8b'],
   about: 'two threads drop a page each, while a device reads one of them',
-  preemptions: 3,
   variants: {
     'v3.17': {
       about: 'the end of one brings the page table back in the middle of the other',
@@ -75,7 +74,7 @@ const nested = defineScenario<AmdState>({
       expect: STALE,
       alsoKnown: [FREED],
     },
-    'v3.19': { about: 'count and switch under one lock', expect: { verdict: 'bounded' } },
+    'v3.19': { about: 'count and switch under one lock', expect: CLEAN },
   },
   setup: (machine, variant) => prepare(machine, { module: moduleOf(variant) }),
   tasks: {
@@ -174,7 +173,6 @@ const lateRequest = defineScenario<AmdState>({
     'put-mended': {
       about:
         'v5.3, but for the last put: a work is queued when release has waited for all works, and maps a page when exit has unmapped all',
-      preemptions: 3,
       expect: { verdict: 'violation', kind: 'warn', object: 'a page of the program is left' },
     },
     fixed: { about: 'looked at and queued under a lock that release takes (ours)', expect: CLEAN },

@@ -7,7 +7,7 @@ import type { Machine } from '../../mm/machine.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
-import { pairsOf, sideBySide, triplesOf, type Actions } from './pairs.ts';
+import { pairsOf, sideBySide, variantsOf, type Actions } from './pairs.ts';
 import {
   ADDRESS,
   bind,
@@ -87,7 +87,7 @@ const amdTriples = defineScenario<AmdState>({
   ...amdPairs,
   name: 'iommuv2-triples',
   about: 'three things that can happen to a program that a device is bound to (fixed)',
-  variants: triplesOf(['bind+unbind+munmap', 'access+munmap+fork', 'bind+unbind+exit'], 2),
+  variants: variantsOf(['bind+unbind+munmap', 'access+munmap+fork', 'bind+unbind+exit']),
   ...sideBySide(ACTIONS, 'first', 'second', 'third'),
 });
 

@@ -23,7 +23,7 @@ import type { Process } from '../../mm/process.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
-import { pairsOf, sideBySide, type Actions } from './pairs.ts';
+import { pairsOf, sideBySide, variantsOf, type Actions } from './pairs.ts';
 
 const ADDRESS = 0x40_0000;
 /** The first process of the machine has it. */
@@ -281,4 +281,17 @@ const svmPairs = defineScenario<SvmState>({
   finally: unpin,
 });
 
-export const AMDKFD_SVM_SCENARIOS = [svmExit, svmMmput, svmReaper, svmShrink, svmPairs];
+const svmTriples = defineScenario<SvmState>({
+  ...svmPairs,
+  name: 'kfd-svm-triples',
+  about: 'three things that can happen to memory that the GPU shares (mended)',
+  variants: variantsOf([
+    'share+munmap+reclaim',
+    'access+drop+mprotect',
+    'access+munmap+fork',
+    'share+drop+exit',
+  ]),
+  ...sideBySide(ACTIONS, 'first', 'second', 'third'),
+});
+
+export const AMDKFD_SVM_SCENARIOS = [svmExit, svmMmput, svmReaper, svmShrink, svmPairs, svmTriples];

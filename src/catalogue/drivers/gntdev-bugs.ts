@@ -2,6 +2,7 @@
 import { MADV_DONTNEED, PROT_READ } from '../../base/mman.ts';
 import { warnOn } from '../../kernel/assertion.ts';
 import { goal } from '../../kernel/choose.ts';
+import { GNTDEV_PATH } from '../../drivers/gntdev/index.ts';
 import { downRead, upRead } from '../../kernel/rwsem.ts';
 import { getUserPages, putUserPage } from '../../mm/gup.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
@@ -13,6 +14,7 @@ import {
   BAD_PAGE,
   CLEAN,
   finish,
+  GRANTED,
   LEFT_BEHIND,
   mapGrants,
   mmapGrants,
@@ -20,6 +22,7 @@ import {
   PLAIN,
   prepare,
   refsOf,
+  unmapGrants,
   type GntdevState,
 } from './gntdev-subject.ts';
 
@@ -182,6 +185,53 @@ export const gntdevNoMemory = defineScenario<GntdevState>({
     },
   },
   goals: ['refused', 'mapped'],
+  finally: finish,
+});
+
+/** One of these was never granted. */
+const BAD = [0, 1];
+
+export const gntdevBadGrant = defineScenario<GntdevState>({
+  name: 'gntdev-bad-grant',
+  models: ['I8a'],
+  about:
+    'a program maps a grant that there is with one that there is not, and then the one alone, which it gives up before it unmaps it; allocations fail, signals come',
+  variants: {
+    'v5.3': { expect: CLEAN },
+    'v5.5': { expect: CLEAN },
+    async: { expect: CLEAN },
+    fixed: { expect: CLEAN },
+  },
+  faults: { allocations: 1, signals: 1 },
+  setup: (machine, variant) => prepare(machine, { module: moduleOf(variant), stage: 'open' }),
+  tasks: {
+    program: {
+      *run({ process, mm, module }) {
+        const fd = yield* process.open(GNTDEV_PATH);
+        if (fd < 0) {
+          goal('no file');
+          return;
+        }
+        const state = { process, mm, module, fd, offset: 0, count: 1 };
+        const bad = yield* mapGrants(state, BAD);
+        if (bad >= 0) {
+          const both = { ...state, offset: bad, count: BAD.length };
+          if ((yield* mmapGrants(both)) < 0) goal('refused');
+        }
+        const good = yield* mapGrants(state, refsOf(1));
+        if (good < 0) return;
+        // What goes first leaves its place to the next.
+        yield* unmapGrants({ ...state, offset: bad, count: BAD.length });
+        const next = yield* mapGrants(state, refsOf(1));
+        const own = { ...state, offset: next < 0 ? good : next };
+        if ((yield* mmapGrants(own)) < 0) return;
+        warnOn((yield* unmapGrants(own)) !== 0, 'there is the map');
+        if ((yield* process.load(ADDRESS)) === GRANTED[0]) goal('read');
+        yield* process.munmap(ADDRESS, PAGE_SIZE);
+      },
+    },
+  },
+  goals: ['refused', 'read'],
   finally: finish,
 });
 

@@ -3,7 +3,6 @@
  * what programs do with grants.
  */
 import { MADV_DONTNEED, PROT_READ } from '../../base/mman.ts';
-import type { Variant } from '../../check/scenario.ts';
 import { xenLoad, xenStore } from '../../drivers/gntdev/index.ts';
 import { warnOn } from '../../kernel/assertion.ts';
 import { goal } from '../../kernel/choose.ts';
@@ -15,6 +14,7 @@ import { oomReapTaskMm } from '../../mm/oom.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
+import { pairsOf, sideBySide, variantsOf, type Actions } from './pairs.ts';
 import {
   ADDRESS,
   afterwards,
@@ -32,8 +32,6 @@ import {
   type GntdevState,
 } from './gntdev-subject.ts';
 
-type Action = (state: GntdevState) => Body<unknown>;
-
 /** Where a second mapping goes. */
 const ELSEWHERE = 0x50_0000;
 const UPPER = ADDRESS + PAGE_SIZE;
@@ -47,7 +45,7 @@ function* reference({ mm }: GntdevState): Body<void> {
   for (const page of pages) yield* putUserPage(page);
 }
 
-const ACTIONS: Readonly<Record<string, Action>> = {
+const ACTIONS: Actions<GntdevState> = {
   *map(state) {
     const offset = yield* mapGrants(state, [0]);
     if (offset >= 0) yield* mmapGrants({ ...state, offset, count: 1 }, ELSEWHERE);
@@ -88,74 +86,28 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   },
 };
 
-type Special = Readonly<Record<string, Variant>>;
-
-function pairs(special: Special): Record<string, Variant> {
-  const names = Object.keys(ACTIONS);
-  const found: Record<string, Variant> = {};
-  for (const [at, first] of names.entries()) {
-    for (const second of names.slice(at)) {
-      const pair = `${first}+${second}`;
-      found[pair] = special[pair] ?? { expect: CLEAN };
-    }
-  }
-  return found;
-}
-
-function act(state: GntdevState, variant: string, which: number): Body<unknown> {
-  return (ACTIONS[variant.split('+')[which] as string] as Action)(state);
-}
-
 export const gntdevPairs = defineScenario<GntdevState>({
   name: 'gntdev-pairs',
   models: ['B-25', 'B-23'],
   about:
     'each thing that can happen to grants that a program has mapped, beside each other one (fixed)',
-  variants: pairs({}),
+  variants: pairsOf(ACTIONS),
   setup: (machine) => prepare(machine, { module: moduleOf('fixed'), count: 2 }),
-  tasks: {
-    first: {
-      cpu: 0,
-      *run(state, variant) {
-        yield* act(state, variant, 0);
-        goal('the first is done');
-      },
-    },
-    second: {
-      cpu: 1,
-      *run(state, variant) {
-        yield* act(state, variant, 1);
-        goal('the second is done');
-      },
-    },
-  },
-  goals: ['the first is done', 'the second is done'],
+  ...sideBySide(ACTIONS, 'first', 'second'),
   finally: finish,
 });
-
-const THREE: Variant = { preemptions: 2, expect: { verdict: 'bounded' } };
 
 export const gntdevTriples = defineScenario<GntdevState>({
   ...gntdevPairs,
   name: 'gntdev-triples',
   about: 'three things that can happen to grants that a program has mapped (fixed)',
-  variants: {
-    'reference+half+drop': THREE,
-    'unmap+munmap+close': THREE,
-    'map+half+reclaim': THREE,
-    'reference+munmap+exit': THREE,
-  },
-  tasks: {
-    ...gntdevPairs.tasks,
-    third: {
-      cpu: 2,
-      *run(state, variant) {
-        yield* act(state, variant, 2);
-        goal('the third is done');
-      },
-    },
-  },
-  goals: ['the first is done', 'the second is done', 'the third is done'],
+  variants: variantsOf([
+    'reference+half+drop',
+    'unmap+munmap+close',
+    'map+half+reclaim',
+    'reference+munmap+exit',
+  ]),
+  ...sideBySide(ACTIONS, 'first', 'second', 'third'),
 });
 
 export const gntdevBounds = defineScenario<GntdevState>({

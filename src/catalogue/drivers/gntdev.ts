@@ -3,6 +3,7 @@ import type { Consumer } from '../consumer.ts';
 import {
   gntdevAuto,
   gntdevDropTwice,
+  gntdevBadGrant,
   gntdevNoMemory,
   gntdevProtect,
   gntdevReclaim,
@@ -39,6 +40,7 @@ export const GNTDEV: Consumer = {
     gntdevReferenced,
     gntdevBounds,
     gntdevDropTwice,
+    gntdevBadGrant,
     gntdevNoMemory,
     gntdevProtect,
     gntdevUse,

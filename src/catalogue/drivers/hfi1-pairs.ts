@@ -1,14 +1,13 @@
 /** Each thing that can happen to memory that the adapter uses, beside each other one; triples; and what programs do. */
 import { MADV_DONTNEED, PROT_READ } from '../../base/mman.ts';
-import type { Variant } from '../../check/scenario.ts';
 import { HFI1_IOCTL_TID_FREE, hfiReceive, hfiSent, hfiWaitDone } from '../../drivers/hfi1/index.ts';
 import { warnOn } from '../../kernel/assertion.ts';
 import { goal } from '../../kernel/choose.ts';
 import { unloadModule } from '../../kernel/module.ts';
-import type { Body } from '../../kernel/operation.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
+import { pairsOf, sideBySide, variantsOf, type Actions } from './pairs.ts';
 import {
   ADDRESS,
   CLEAN,
@@ -23,9 +22,7 @@ import {
   type Hfi1State,
 } from './hfi1-subject.ts';
 
-type Action = (state: Hfi1State) => Body<unknown>;
-
-const ACTIONS: Readonly<Record<string, Action>> = {
+const ACTIONS: Actions<Hfi1State> = {
   *receive(state) {
     yield* tidUpdate(state);
   },
@@ -67,71 +64,23 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   },
 };
 
-function pairs(): Record<string, Variant> {
-  const names = Object.keys(ACTIONS);
-  const found: Record<string, Variant> = {};
-  for (const [at, first] of names.entries()) {
-    for (const second of names.slice(at)) {
-      // Nobody reclaims memory of a process that has ended: it needs a use of the mm.
-      if (first === 'reclaim' && second === 'exit') continue;
-      found[`${first}+${second}`] = { expect: CLEAN };
-    }
-  }
-  return found;
-}
-
-function act(state: Hfi1State, variant: string, which: number): Body<unknown> {
-  return (ACTIONS[variant.split('+')[which] as string] as Action)(state);
-}
-
 export const hfi1Pairs = defineScenario<Hfi1State>({
   name: 'hfi1-pairs',
   models: ['B-17', 'B-18', 'B-19', 'B-20'],
   about:
     'each thing that can happen to memory that the adapter uses, beside each other one (fixed)',
-  variants: pairs(),
+  // Nobody reclaims memory of a process that has ended: it needs a use of the mm.
+  variants: pairsOf(ACTIONS, { leftOut: new Set(['reclaim+exit']) }),
   setup: (machine) => prepare(machine, moduleOf('fixed'), 'tid'),
-  tasks: {
-    first: {
-      cpu: 0,
-      *run(state, variant) {
-        yield* act(state, variant, 0);
-        goal('the first is done');
-      },
-    },
-    second: {
-      cpu: 1,
-      *run(state, variant) {
-        yield* act(state, variant, 1);
-        goal('the second is done');
-      },
-    },
-  },
-  goals: ['the first is done', 'the second is done'],
+  ...sideBySide(ACTIONS, 'first', 'second'),
 });
-
-const THREE: Variant = { preemptions: 2, expect: { verdict: 'bounded' } };
 
 export const hfi1Triples = defineScenario<Hfi1State>({
   ...hfi1Pairs,
   name: 'hfi1-triples',
   about: 'three things that can happen to memory that the adapter uses (fixed)',
-  variants: {
-    'free+munmap+arrive': THREE,
-    'receive+drop+close': THREE,
-    'arrive+mprotect+free': THREE,
-  },
-  tasks: {
-    ...hfi1Pairs.tasks,
-    third: {
-      cpu: 2,
-      *run(state, variant) {
-        yield* act(state, variant, 2);
-        goal('the third is done');
-      },
-    },
-  },
-  goals: ['the first is done', 'the second is done', 'the third is done'],
+  variants: variantsOf(['free+munmap+arrive', 'receive+drop+close', 'arrive+mprotect+free']),
+  ...sideBySide(ACTIONS, 'first', 'second', 'third'),
 });
 
 const SAME = 'program and adapter see the same memory';

@@ -4,15 +4,13 @@
 import { MADV_DONTNEED, PROT_READ } from '../../base/mman.ts';
 import { DRM_IOCTL_GEM_CLOSE } from '../../drivers/i915/index.ts';
 import type { Variant } from '../../check/scenario.ts';
-import { goal } from '../../kernel/choose.ts';
 import { unloadModule } from '../../kernel/module.ts';
-import type { Body } from '../../kernel/operation.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
+import { pairsOf, sideBySide, variantsOf, type Actions } from './pairs.ts';
 import {
   ADDRESS,
-  CLEAN,
   GOES_ON,
   moduleOf,
   OLD,
@@ -24,9 +22,7 @@ import {
   type I915State,
 } from './i915-subject.ts';
 
-type Action = (state: I915State) => Body<unknown>;
-
-const ACTIONS: Readonly<Record<string, Action>> = {
+const ACTIONS: Actions<I915State> = {
   *register(state) {
     yield* userptr(state);
   },
@@ -68,29 +64,12 @@ const ACTIONS: Readonly<Record<string, Action>> = {
 
 type Special = Readonly<Record<string, Variant>>;
 
-function pairs(special: Special): Record<string, Variant> {
-  const names = Object.keys(ACTIONS);
-  const found: Record<string, Variant> = {};
-  for (const [at, first] of names.entries()) {
-    for (const second of names.slice(at)) {
-      const pair = `${first}+${second}`;
-      found[pair] = special[pair] ?? { expect: CLEAN };
-    }
-  }
-  return found;
-}
-
-function act(state: I915State, variant: string, which: number): Body<unknown> {
-  const name = variant.split('+')[which] as string;
-  return (ACTIONS[name] as Action)(state);
-}
-
-function pairsOf(name: string, version: string, special: Special) {
+function beside(name: string, version: string, special: Special) {
   return defineScenario<I915State>({
     name,
     models: ['C1'],
     about: `each thing that can happen to memory that the GPU uses, beside each other one (${version})`,
-    variants: pairs(special),
+    variants: pairsOf(ACTIONS, { special }),
     setup(machine, variant) {
       const module = moduleOf(version);
       const state = prepare(machine, { made: 'pages', module });
@@ -100,23 +79,7 @@ function pairsOf(name: string, version: string, special: Special) {
       if (isClosed) machine.runNow(state.process.close(state.fd));
       return state;
     },
-    tasks: {
-      first: {
-        cpu: 0,
-        *run(state, variant) {
-          yield* act(state, variant, 0);
-          goal('the first is done');
-        },
-      },
-      second: {
-        cpu: 1,
-        *run(state, variant) {
-          yield* act(state, variant, 1);
-          goal('the second is done');
-        },
-      },
-    },
-    goals: ['the first is done', 'the second is done'],
+    ...sideBySide(ACTIONS, 'first', 'second'),
     finally: unpin,
   });
 }
@@ -134,31 +97,19 @@ const OF_GET_PUT: Special = {
 };
 
 /** v5.3 as the letter would have it. */
-export const i915Pairs = pairsOf('i915-pairs', 'get-put', OF_GET_PUT);
+export const i915Pairs = beside('i915-pairs', 'get-put', OF_GET_PUT);
 /** v6.1's form, mended. */
-export const i915IntervalPairs = pairsOf('i915-pairs-interval', 'fixed', {});
-
-const THREE: Variant = { preemptions: 2, expect: { verdict: 'bounded' } };
+export const i915IntervalPairs = beside('i915-pairs-interval', 'fixed', {});
 
 export const i915Triples = defineScenario<I915State>({
   ...i915IntervalPairs,
   name: 'i915-triples',
   about: 'three things that can happen to memory that the GPU uses (fixed)',
-  variants: {
-    'access+drop+exit': THREE,
-    'access+mprotect+reclaim': THREE,
-    'unregister+munmap+drop': THREE,
-    'register+munmap+close': THREE,
-  },
-  tasks: {
-    ...i915IntervalPairs.tasks,
-    third: {
-      cpu: 2,
-      *run(state, variant) {
-        yield* act(state, variant, 2);
-        goal('the third is done');
-      },
-    },
-  },
-  goals: ['the first is done', 'the second is done', 'the third is done'],
+  variants: variantsOf([
+    'access+drop+exit',
+    'access+mprotect+reclaim',
+    'unregister+munmap+drop',
+    'register+munmap+close',
+  ]),
+  ...sideBySide(ACTIONS, 'first', 'second', 'third'),
 });

@@ -34,7 +34,6 @@ import {
 /** No program has it: bit 47 set, those above clear. */
 const IMPOSSIBLE = 2 ** 47 + 0x1000;
 const STALE = { name: 'I8b', kind: 'invariant', object: 'page' } as const;
-const BOUNDED = { verdict: 'bounded' } as const;
 const REACHES_FREED = {
   verdict: 'violation',
   kind: 'use-after-free',
@@ -275,15 +274,14 @@ const lateInvalidation = defineScenario<SvmState>({
   name: 'svm-late-invalidation',
   models: ['A-90', 'I8a'],
   about: 'a device is unbound that is still at work, while another thread unmaps the page',
-  preemptions: 2,
   variants: {
     'v5.3': {
       about: 'it is off the list before it is torn down: in between it is told nothing',
       expect: REACHES_FREED,
       alsoKnown: [STALE],
     },
-    'tears-down-first': { about: 'torn down, then off the list (ours)', expect: BOUNDED },
-    converted: { about: 'likewise', expect: BOUNDED },
+    'tears-down-first': { about: 'torn down, then off the list (ours)', expect: CLEAN },
+    converted: { about: 'likewise', expect: CLEAN },
   },
   setup: (machine, variant) => prepare(machine, { module: moduleOf(variant) }),
   tasks: {

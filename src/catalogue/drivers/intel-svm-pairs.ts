@@ -7,7 +7,7 @@ import type { Machine } from '../../mm/machine.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
-import { pairsOf, sideBySide, triplesOf, type Actions } from './pairs.ts';
+import { pairsOf, sideBySide, variantsOf, type Actions } from './pairs.ts';
 import {
   ADDRESS,
   bind,
@@ -83,10 +83,12 @@ const svmTriples = defineScenario<SvmState>({
   ...svmPairs,
   name: 'svm-triples',
   about: 'three things that can happen to a program that a device is bound to (converted)',
-  variants: triplesOf(
-    ['bind+unbind+munmap', 'access+unbind+munmap', 'access+munmap+fork', 'bind+unbind+exit'],
-    2,
-  ),
+  variants: variantsOf([
+    'bind+unbind+munmap',
+    'access+unbind+munmap',
+    'access+munmap+fork',
+    'bind+unbind+exit',
+  ]),
   ...sideBySide(ACTIONS, 'first', 'second', 'third'),
 });
 

@@ -9,16 +9,14 @@ import {
   KVM_XEN_HVM_EVTCHN_SEND,
   KVM_XEN_HVM_SET_ATTR,
 } from '../../drivers/kvm/index.ts';
-import { goal } from '../../kernel/choose.ts';
 import { unloadModule } from '../../kernel/module.ts';
-import type { Body } from '../../kernel/operation.ts';
 import type { Machine } from '../../mm/machine.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
+import { pairsOf, sideBySide, variantsOf, type Actions } from './pairs.ts';
 import {
   ADDRESS,
-  CLEAN,
   guestStore,
   moduleOf,
   OLD,
@@ -30,9 +28,7 @@ import {
   type KvmState,
 } from './kvm-subject.ts';
 
-type Action = (state: KvmState) => Body<unknown>;
-
-const ACTIONS: Readonly<Record<string, Action>> = {
+const ACTIONS: Actions<KvmState> = {
   // Another VM of the program.
   *register({ process }) {
     yield* process.open(KVM_DEVICE);
@@ -84,32 +80,13 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   },
 };
 
-/** What the host does by itself, from v5.17 on. */
-const LATER_ACTIONS: Readonly<Record<string, Action>> = {
+/** With what the host does by itself, from v5.17 on. */
+const ALL: Actions<KvmState> = {
+  ...ACTIONS,
   *send({ process, fd }) {
     yield* process.ioctl(fd, KVM_XEN_HVM_EVTCHN_SEND, WRITTEN);
   },
 };
-
-function pairs(
-  actions: Readonly<Record<string, Action>>,
-  leftOut: readonly string[] = [],
-): Record<string, Variant> {
-  const names = Object.keys(actions);
-  const found: Record<string, Variant> = {};
-  for (const [at, first] of names.entries()) {
-    for (const second of names.slice(at)) {
-      const pair = `${first}+${second}`;
-      if (!leftOut.includes(pair)) found[pair] = { expect: CLEAN };
-    }
-  }
-  return found;
-}
-
-function act(state: KvmState, variant: string, which: number): Body<unknown> {
-  const name = variant.split('+')[which] as string;
-  return ((ACTIONS[name] ?? LATER_ACTIONS[name]) as Action)(state);
-}
 
 function setUp(machine: Machine, version: string, variant: string): KvmState {
   const names = variant.split('+');
@@ -124,63 +101,37 @@ function setUp(machine: Machine, version: string, variant: string): KvmState {
   return state;
 }
 
-function pairsOf(name: string, version: string, variants: Record<string, Variant>) {
+type Variants = Readonly<Record<string, Variant>>;
+
+function beside(name: string, version: string, variants: Variants) {
   return defineScenario<KvmState>({
     name,
     models: ['C1', 'I7', 'I8b'],
     about: `each thing that can happen to a VM and its memory, beside each other one (${version})`,
     variants,
     setup: (machine, variant) => setUp(machine, version, variant),
-    tasks: {
-      first: {
-        cpu: 0,
-        *run(state, variant) {
-          yield* act(state, variant, 0);
-          goal('the first is done');
-        },
-      },
-      second: {
-        cpu: 1,
-        *run(state, variant) {
-          yield* act(state, variant, 1);
-          goal('the second is done');
-        },
-      },
-    },
-    goals: ['the first is done', 'the second is done'],
+    ...sideBySide(ALL, 'first', 'second'),
     finally: unpin,
   });
 }
 
-export const kvmPairs = pairsOf('kvm-pairs', 'v5.3', pairs(ACTIONS));
+export const kvmPairs = beside('kvm-pairs', 'v5.3', pairsOf(ACTIONS));
 // The pair that is left out has nothing of kvm but its callbacks, in more orders than a search should take.
-const LATER_PAIRS = pairs({ ...ACTIONS, ...LATER_ACTIONS }, ['cow+reclaim']);
+const LATER_PAIRS = pairsOf(ALL, { leftOut: new Set(['cow+reclaim']) });
 
-export const kvmPairsLater = pairsOf('kvm-pairs-v6.1', 'v6.1', LATER_PAIRS);
-
-const THREE: Variant = { preemptions: 2, expect: { verdict: 'bounded' } };
+export const kvmPairsLater = beside('kvm-pairs-v6.1', 'v6.1', LATER_PAIRS);
 
 export const kvmTriples = defineScenario<KvmState>({
   ...kvmPairsLater,
   name: 'kvm-triples',
   about: 'three things that can happen to a VM and its memory (v6.1)',
-  variants: {
-    'access+drop+unmap': THREE,
-    'access+drop+age': THREE,
-    'access+drop+move': THREE,
-    'access+mprotect+age': THREE,
-    'send+drop+unmap': THREE,
-    'drop+munmap+unmap': THREE,
-  },
-  tasks: {
-    ...kvmPairsLater.tasks,
-    third: {
-      cpu: 2,
-      *run(state, variant) {
-        yield* act(state, variant, 2);
-        goal('the third is done');
-      },
-    },
-  },
-  goals: ['the first is done', 'the second is done', 'the third is done'],
+  variants: variantsOf([
+    'access+drop+unmap',
+    'access+drop+age',
+    'access+drop+move',
+    'access+mprotect+age',
+    'send+drop+unmap',
+    'drop+munmap+unmap',
+  ]),
+  ...sideBySide(ALL, 'first', 'second', 'third'),
 });

@@ -37,21 +37,12 @@ export function pairsOf(
   );
 }
 
-/** Those that are listed, for drivers whose other scenarios have the rest. */
+/** Those that are listed: three at a time, or pairs of a driver whose other scenarios have the rest. */
 export function variantsOf(
   names: readonly string[],
   special: Readonly<Record<string, Variant>> = {},
 ): Readonly<Record<string, Variant>> {
   return Object.fromEntries(names.map((name) => [name, special[name] ?? CLEAN]));
-}
-
-/** Three at a time, which no search can look at whole: up to `preemptions`. */
-export function triplesOf(
-  names: readonly string[],
-  preemptions: number,
-): Readonly<Record<string, Variant>> {
-  const bounded: Variant = { preemptions, expect: { verdict: 'bounded' } };
-  return Object.fromEntries(names.map((name) => [name, bounded]));
 }
 
 /** Tasks that do what the variant's name lists, one each, on CPUs of their own; and that each of them ends. */

@@ -9,7 +9,7 @@ import { unloadModule } from '../../kernel/module.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
-import { pairsOf, sideBySide, triplesOf, type Actions } from './pairs.ts';
+import { pairsOf, sideBySide, variantsOf, type Actions } from './pairs.ts';
 import {
   ADDRESS,
   BOUND,
@@ -122,15 +122,12 @@ export const radeonTriples = defineScenario<RadeonState>({
   ...radeonIntervalPairs,
   name: 'radeon-triples',
   about: 'three things that can happen to memory that the GPU uses (retrying)',
-  variants: triplesOf(
-    [
-      'access+register+close',
-      'unregister+munmap+drop',
-      'unregister+drop+exit',
-      'register+unregister+drop',
-      'register+munmap+close',
-    ],
-    2,
-  ),
+  variants: variantsOf([
+    'access+register+close',
+    'unregister+munmap+drop',
+    'unregister+drop+exit',
+    'register+unregister+drop',
+    'register+munmap+close',
+  ]),
   ...sideBySide(ACTIONS, 'first', 'second', 'third'),
 });

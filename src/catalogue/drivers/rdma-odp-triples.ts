@@ -28,8 +28,6 @@ import {
 } from './rdma-odp-subject.ts';
 
 const CLEAN: Variant = { expect: { verdict: 'clean' } };
-/** Three tasks and more: each fault is a work, and so is the end of a child. */
-const BOUNDED: Variant = { preemptions: 2, expect: { verdict: 'bounded' } };
 
 export const odpImplicitPairs = defineScenario<Rdma>({
   name: 'odp-implicit-pairs',
@@ -38,7 +36,7 @@ export const odpImplicitPairs = defineScenario<Rdma>({
   variants: {
     'access+munmap': CLEAN,
     'access+dontneed': CLEAN,
-    'access+reclaim': BOUNDED,
+    'access+reclaim': CLEAN,
     'access+dereg': CLEAN,
     'dereg+munmap': CLEAN,
     'dereg+reclaim': CLEAN,
@@ -56,9 +54,9 @@ export const odpTriples = defineScenario<Rdma>({
   models: ['patch 6'],
   about: 'three of what can happen to a process with a region, side by side',
   variants: {
-    'access+dereg+munmap': BOUNDED,
-    'access+munmap+exit': BOUNDED,
-    'dereg+munmap+exit': BOUNDED,
+    'access+dereg+munmap': CLEAN,
+    'access+munmap+exit': CLEAN,
+    'dereg+munmap+exit': CLEAN,
   },
   setup: (machine) => prepare(machine, rdmaSeries, { region: EXPLICIT, isMapped: true }),
   ...sideBySide(ACTIONS, 'first', 'second', 'third'),

@@ -4,7 +4,7 @@ import { gruSegment, gruSeries, gruSeriesNoWait, gruV53 } from '../../drivers/sg
 import { goal } from '../../kernel/choose.ts';
 import type { ModuleType } from '../../kernel/module.ts';
 import { defineScenario } from '../define-scenario.ts';
-import { pairsOf, sideBySide, triplesOf } from './pairs.ts';
+import { pairsOf, sideBySide, variantsOf } from './pairs.ts';
 import {
   act,
   ACTIONS,
@@ -84,10 +84,11 @@ const gruTriples = defineScenario<GruState>({
   name: 'gru-triples',
   models: ['patch 4'],
   about: 'three things beside each other',
-  variants: triplesOf(
-    ['register+unmap+dontneed', 'access+mprotect+munmap', 'steal+munmap+dontneed'],
-    2,
-  ),
+  variants: variantsOf([
+    'register+unmap+dontneed',
+    'access+mprotect+munmap',
+    'steal+munmap+dontneed',
+  ]),
   setup: (machine, variant) => prepare(machine, gruSeries, setUpFor(variant.split('+'))),
   ...THREE,
   goals: [...THREE.goals, STARTED],

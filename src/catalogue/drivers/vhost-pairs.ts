@@ -3,14 +3,12 @@
  * what is found here is known of no kernel.
  */
 import { MADV_DONTNEED, PROT_READ } from '../../base/mman.ts';
-import type { Variant } from '../../check/scenario.ts';
-import { goal } from '../../kernel/choose.ts';
 import { unloadModule } from '../../kernel/module.ts';
-import type { Body } from '../../kernel/operation.ts';
 import { oomReapTaskMm } from '../../mm/oom.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
+import { pairsOf, sideBySide, variantsOf, type Actions } from './pairs.ts';
 import {
   ADDRESSES,
   kick,
@@ -22,10 +20,8 @@ import {
   type VhostState,
 } from './vhost-subject.ts';
 
-type Action = (state: VhostState) => Body<unknown>;
-
 /** Those of the mm are about the page that the worker writes to. */
-const ACTIONS: Readonly<Record<string, Action>> = {
+const ACTIONS: Actions<VhostState> = {
   *kick(state) {
     yield* kick(state);
   },
@@ -66,28 +62,12 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   },
 };
 
-function pairs(): Record<string, Variant> {
-  const names = Object.keys(ACTIONS);
-  const found: Record<string, Variant> = {};
-  for (const [at, first] of names.entries()) {
-    for (const second of names.slice(at)) {
-      found[`${first}+${second}`] = { expect: { verdict: 'clean' } };
-    }
-  }
-  return found;
-}
-
-function act(state: VhostState, variant: string, which: number): Body<unknown> {
-  const name = variant.split('+')[which] as string;
-  return (ACTIONS[name] as Action)(state);
-}
-
-function pairsOf(name: string, version: string) {
+function beside(name: string, version: string) {
   return defineScenario<VhostState>({
     name,
     models: ['B-40'],
     about: `each thing that can happen to a ring, beside each other one (${version})`,
-    variants: pairs(),
+    variants: pairsOf(ACTIONS),
     setup(machine, variant) {
       const state = prepare(machine, { module: moduleOf(version), stage: 'mapped' });
       if (variant.includes('cow')) machine.runNow(state.process.fork());
@@ -95,23 +75,7 @@ function pairsOf(name: string, version: string) {
       if (isClosed) machine.runNow(state.process.close(state.fd));
       return state;
     },
-    tasks: {
-      first: {
-        cpu: 0,
-        *run(state, variant) {
-          yield* act(state, variant, 0);
-          goal('the first is done');
-        },
-      },
-      second: {
-        cpu: 1,
-        *run(state, variant) {
-          yield* act(state, variant, 1);
-          goal('the second is done');
-        },
-      },
-    },
-    goals: ['the first is done', 'the second is done'],
+    ...sideBySide(ACTIONS, 'first', 'second'),
     *finally(state) {
       yield* state.process.exit();
       yield* unpin(state);
@@ -119,5 +83,18 @@ function pairsOf(name: string, version: string) {
   });
 }
 
-export const vhostPairs = pairsOf('vhost-pairs', 'fixed');
-export const vhostIntervalPairs = pairsOf('vhost-pairs-interval', 'interval');
+export const vhostPairs = beside('vhost-pairs', 'fixed');
+export const vhostIntervalPairs = beside('vhost-pairs-interval', 'interval');
+
+export const vhostTriples = defineScenario<VhostState>({
+  ...vhostIntervalPairs,
+  name: 'vhost-triples',
+  about: 'three things that can happen to a ring (interval)',
+  variants: variantsOf([
+    'kick+munmap+close',
+    'kick+reclaim+close',
+    'kick+mprotect+drop',
+    'move+munmap+exit',
+  ]),
+  ...sideBySide(ACTIONS, 'first', 'second', 'third'),
+});

@@ -1,7 +1,7 @@
 /** vhost: what `list` says of it, and its scenarios. */
 import type { Consumer } from '../consumer.ts';
 import { VHOST_BUGS } from './vhost-bugs.ts';
-import { vhostIntervalPairs, vhostPairs } from './vhost-pairs.ts';
+import { vhostIntervalPairs, vhostPairs, vhostTriples } from './vhost-pairs.ts';
 import { VHOST_USE } from './vhost-use.ts';
 
 export const VHOST: Consumer = {
@@ -17,5 +17,6 @@ export const VHOST: Consumer = {
     ...VHOST_USE,
     vhostPairs,
     vhostIntervalPairs,
+    vhostTriples,
   ] as unknown as Consumer['scenarios'],
 };
