@@ -1,9 +1,16 @@
 /** Each thing that can happen to memory that the adapter uses, beside each other one; triples; and what programs do. */
 import { MADV_DONTNEED, PROT_READ } from '../../base/mman.ts';
-import { HFI1_IOCTL_TID_FREE, hfiReceive, hfiSent, hfiWaitDone } from '../../drivers/hfi1/index.ts';
+import {
+  HFI1_IOCTL_ASSIGN_CTXT,
+  HFI1_IOCTL_TID_FREE,
+  hfiReceive,
+  hfiSent,
+  hfiWaitDone,
+} from '../../drivers/hfi1/index.ts';
 import { warnOn } from '../../kernel/assertion.ts';
 import { goal } from '../../kernel/choose.ts';
 import { unloadModule } from '../../kernel/module.ts';
+import { oomReapTaskMm } from '../../mm/oom.ts';
 import { reclaimPage } from '../../mm/reclaim.ts';
 import { PAGE_SIZE } from '../../mm/vma.ts';
 import { defineScenario } from '../define-scenario.ts';
@@ -118,6 +125,61 @@ export const hfi1Use = defineScenario<Hfi1State>({
     },
   },
   goals: ['sent', 'received', 'refused'],
+  *finally({ process }) {
+    yield* process.exit();
+  },
+});
+
+export const hfi1NoContext = defineScenario<Hfi1State>({
+  name: 'hfi1-no-context',
+  models: ['I8a'],
+  about: 'an allocation fails, or a signal comes, while a program gets a context and a TID',
+  variants: {
+    'v5.3': { expect: CLEAN },
+    'v5.10': { expect: CLEAN },
+    'v6.5': { expect: CLEAN },
+    fixed: { expect: CLEAN },
+  },
+  faults: { allocations: 1, signals: 1 },
+  setup: (machine, variant) => prepare(machine, moduleOf(variant), 'open'),
+  tasks: {
+    program: {
+      *run(state) {
+        const { process, fd } = state;
+        if ((yield* process.ioctl(fd, HFI1_IOCTL_ASSIGN_CTXT)) < 0) goal('no context');
+        const tid = yield* tidUpdate(state);
+        goal(tid < 0 ? 'no TID' : 'a TID');
+        if (tid >= 0) yield* process.ioctl(fd, HFI1_IOCTL_TID_FREE, tid);
+      },
+    },
+  },
+  goals: ['no context', 'no TID', 'a TID'],
+  *finally({ process }) {
+    yield* process.exit();
+  },
+});
+
+export const hfi1CoverReaper = defineScenario<Hfi1State>({
+  name: 'hfi1-cover-reaper',
+  models: ['A-164', 'I9'],
+  about: 'the OOM reaper, which must not wait, comes while pages are being pinned for a TID',
+  variants: {
+    fixed: { about: 'tries for the lock of the covering notifier (ours)', expect: CLEAN },
+  },
+  setup: (machine, variant) => prepare(machine, moduleOf(variant), 'context'),
+  tasks: {
+    update: {
+      *run(state) {
+        if ((yield* tidUpdate(state)) >= 0) goal('a TID');
+      },
+    },
+    reaper: {
+      *run({ mm }) {
+        goal((yield* oomReapTaskMm(mm)) ? 'reaped' : 'left to exit');
+      },
+    },
+  },
+  goals: ['a TID', 'reaped', 'left to exit'],
   *finally({ process }) {
     yield* process.exit();
   },

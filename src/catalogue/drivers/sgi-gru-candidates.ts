@@ -157,7 +157,6 @@ const gruPlacement = defineScenario<GruState>({
     },
     series: { about: 'the same', ...CLEAN },
     'fixed-643a16a0eb1d': {
-      preemptions: 3,
       about: 'both locks are dropped before the context is unloaded, and nothing keeps the segment',
       expect: { verdict: 'violation', kind: 'use-after-free', object: 'gru_thread_state' },
       alsoKnown: [
