@@ -114,7 +114,7 @@ describe('four shards', () => {
     ['kfd-unregister', 'v5.3'],
     ['program/ab-ba', 'sc'],
     // It has a bound.
-    ['gru-pairs', 'reclaim+exit'],
+    ['gru-pairs', 'access+steal'],
   ])('of %s, merged, are the whole', { timeout: 240_000 }, async (subject, variant) => {
     const files = [1, 2, 3, 4].map((part) => `${subject.replaceAll('/', '-')}-${part}.json`);
     for (const [at, file] of files.entries()) {

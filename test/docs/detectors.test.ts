@@ -5,7 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { DRIVER_SCENARIOS } from '../../src/catalogue/index.ts';
-import { OptimalDpor } from '../../src/check/optimal-dpor.ts';
+import { BoundedDpor } from '../../src/check/bounded-dpor.ts';
 import { programOf, type AnyScenario } from '../../src/check/scenario.ts';
 import { FINDING_KINDS } from '../../src/kernel/finding.ts';
 import { INVARIANTS } from '../../src/mmu-notifier/detector/invariant.ts';
@@ -55,10 +55,16 @@ function detectors(): string {
 /** Executions that are looked at for who takes part. */
 const LOOKED_AT = 200;
 
+interface Bounded {
+  readonly scenario: AnyScenario;
+  readonly variant: string;
+  readonly bound: number;
+}
+
 /** The most tasks that took steps in one of the first executions: the scenario's, works, daemons, callbacks. */
-function countTasks(scenario: AnyScenario, variant: string): number {
+function countTasks({ scenario, variant, bound }: Bounded): number {
   let most = 0;
-  new OptimalDpor(programOf(scenario, variant), {
+  new BoundedDpor(programOf(scenario, variant), bound, {
     executionCountMax: LOOKED_AT,
     onExecution({ schedule }) {
       most = Math.max(most, new Set(schedule.tasks).size);
@@ -68,12 +74,6 @@ function countTasks(scenario: AnyScenario, variant: string): number {
   return most;
 }
 
-interface Bounded {
-  readonly scenario: AnyScenario;
-  readonly variant: string;
-  readonly bound: number;
-}
-
 function boundedOf(scenario: AnyScenario): Bounded[] {
   return Object.entries(scenario.variants).flatMap(([variant, { preemptions }]) => {
     const bound = preemptions ?? scenario.preemptions;
@@ -81,9 +81,10 @@ function boundedOf(scenario: AnyScenario): Bounded[] {
   });
 }
 
-function boundRow({ scenario, variant, bound }: Bounded): string[] {
+function boundRow(one: Bounded): string[] {
+  const { scenario, variant, bound } = one;
   const own = Object.keys(scenario.tasks).length;
-  const count = countTasks(scenario, variant);
+  const count = countTasks(one);
   const wanted = count === 2 ? 3 : 2;
   const remark = bound < wanted ? `should be ${wanted}` : '';
   const others = count > own ? ` + ${count - own}` : '';
