@@ -21,7 +21,7 @@ import { CodeStack } from '../trace/code-place.ts';
 import { resultText, returnedText, type ValueText } from '../trace/value-text.ts';
 
 /**
- * `begin`: the first operation inside a call, or its return if there is none. `enter`: the call as such,
+ * `begin`: the first operation inside a call, or what is found there, or its return if there is neither. `enter`: the call as such,
  * which nobody else sees. `wait`: the operation at which a task waits for ever.
  */
 export type EventKind = 'operation' | 'begin' | 'enter' | 'return' | 'access' | 'finding' | 'wait';
@@ -262,6 +262,7 @@ export class EventLog implements Tracer, Watch {
       this.endFindings.push(finding);
       return;
     }
+    this.begin(events, events.lastStep, false);
     const text = `${finding.kind} of ${finding.object}`;
     this.local(events, 'finding', finding.kind, text, null);
   }

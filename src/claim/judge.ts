@@ -14,15 +14,15 @@ import {
 import { UsageError } from '../base/usage-error.ts';
 import type { AnyScenario } from '../check/scenario.ts';
 import type { EventSort } from './event-log.ts';
-import { scoreLimit, scoreOf, type ClaimStep, type Reading } from './meaning.ts';
+import { scoreLimit, scoreOf, touches, type ClaimStep, type Reading } from './meaning.ts';
 import { obstacleOf, type Obstacle } from './obstacle.ts';
 import { parseClaim, type ParsedClaim } from './parse.ts';
 import type { Shown } from './found.ts';
 import { ClaimSearch, type SearchOptions, type SearchResult, type Sought } from './search.ts';
 import { Subject } from './subject.ts';
 import type { WordIndex } from './word-index.ts';
-import { squeezed, type Words } from './phrase.ts';
-import { stepsOf, type Claim } from './steps.ts';
+import { squeezed, type Verb, type Words } from './phrase.ts';
+import { stepsOf, type Claim, type Known } from './steps.ts';
 
 export type ClaimVerdict = 'reachable' | 'not-reachable' | 'ambiguous' | 'undecided';
 
@@ -49,6 +49,8 @@ export interface VariantAnswer {
 export interface Puzzle {
   readonly line: number;
   readonly text: string;
+  /** What is said to be done with it, where a verb says that. */
+  readonly verb: Verb | null;
   /** `everywhere`: so many scenarios have all the steps that one must be named. */
   readonly kind: 'unknown' | 'no-step' | 'elsewhere' | 'everywhere';
   /** Names that are spelt alike, for `unknown`. */
@@ -83,6 +85,9 @@ export interface JudgeOptions extends SearchOptions {
   readonly watch?: (scenario: AnyScenario) => AnyScenario;
 }
 
+/** Before anything has run: then all may be a step. */
+const NOTHING_KNOWN: Known = { fit: () => 0, isTouched: () => false };
+
 /** Names that a message offers for what is misspelt. */
 const NEAREST_COUNT_MAX = 3;
 
@@ -114,7 +119,11 @@ class Judge {
     const scope = isNamed
       ? this.survey(scenarios, CLAIM_SURVEY_STEPS_MAX)
       : this.surveyCandidates(parsed);
-    const claim = stepsOf(parsed, this.words, (step) => bestScore(step, scope) < Infinity);
+    const claim = stepsOf(parsed, this.words, {
+      fit: (step) => bestScore(step, scope),
+      isTouched: (name) =>
+        scope.some(({ table }) => table.sorts.some((sort) => touches(sort, name))),
+    });
     const puzzles = this.puzzlesOf(claim, scope);
     if (puzzles.length > 0) return { claim, verdict: 'ambiguous', variants: [], puzzles };
     const sought = claim.steps.map((step): Sought => {
@@ -129,7 +138,7 @@ class Judge {
     const names = [...new Set(subjects.map(({ scenario }) => scenario.name))];
     if (!isNamed && names.length > CLAIM_SCENARIO_COUNT_MAX) {
       const { line, mention } = claim.steps[0] as ClaimStep;
-      const everywhere = { line, text: mention.text, nearest: [], scenarios: names };
+      const everywhere = { line, text: mention.text, verb: null, nearest: [], scenarios: names };
       const puzzle = { ...everywhere, kind: 'everywhere' } as const;
       return { claim, verdict: 'ambiguous', variants: [], puzzles: [puzzle] };
     }
@@ -150,7 +159,7 @@ class Judge {
   private surveyCandidates(parsed: ParsedClaim): Subject[] {
     const { catalogue, index = null } = this.options;
     if (index === null) return this.survey(catalogue, CLAIM_GLANCE_COUNT_MAX);
-    const { steps } = stepsOf(parsed, this.words, () => true);
+    const { steps } = stepsOf(parsed, this.words, NOTHING_KNOWN);
     const mentions = steps.flatMap(({ mention, within }) => [mention].concat(within));
     const found = index.candidates(mentions, catalogue);
     // A claim that may be anywhere is most likely answered by asking for a scenario.
@@ -195,6 +204,7 @@ class Judge {
     const puzzles: Puzzle[] = empty.map(({ line, text }) => ({
       line,
       text,
+      verb: null,
       kind: 'no-step',
       nearest: [],
       scenarios: [],
@@ -216,6 +226,7 @@ class Judge {
         puzzles.push({
           line: step.line,
           text: step.mention.text,
+          verb: step.mention.verb,
           kind: 'unknown',
           nearest: this.nearestTo(step),
           scenarios: [],
@@ -227,6 +238,8 @@ class Judge {
 
   private nearestTo({ mention }: ClaimStep): string[] {
     const left = new Set([...this.names, ...(this.options.index?.words ?? [])]);
+    // Well spelt: it is there, and something else is done with it.
+    if (left.has(mention.name)) return [];
     const found: string[] = [];
     while (found.length < NEAREST_COUNT_MAX) {
       const name = this.options.nearest(mention.name, [...left]);
@@ -242,6 +255,7 @@ class Judge {
     return steps.map(({ step: { line, mention } }, at) => ({
       line,
       text: mention.text,
+      verb: mention.verb,
       kind: 'elsewhere',
       nearest: [],
       scenarios: this.options.index?.placesOf(mention) ?? [
@@ -325,7 +339,7 @@ function neverAnswer(
     kind: 'never',
     object: null,
     holder: null,
-    text: `no execution of ${subject.scenario.name} (${subject.variant}) does ${text}${where}`,
+    text: `no execution of ${subject.scenario.name} ${subject.variant} does ${text}${where}`,
   } as const;
   return {
     subject,

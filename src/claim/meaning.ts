@@ -63,6 +63,12 @@ const OPERATIONS_OF: Readonly<Record<Verb, RegExp>> = {
 /** Scores that differ by no more are as good as each other where scenarios are compared. */
 const ABOUT = 2;
 
+/** How well a spelling fits a name that ends with it. */
+export const NAME_ENDS = 2;
+const NAME_WEIGHT = 10;
+/** From this score on a name fits only by its end or its beginning. */
+export const LOOSE_FIT = NAME_ENDS * NAME_WEIGHT;
+
 /** The score up to which events fit, if in some scenario one fits so well. */
 export function scoreLimit(best: number): number {
   return best + ABOUT;
@@ -126,7 +132,7 @@ function placeScore({ name }: Mention, sort: EventSort): number {
 function nameMentionScore(mention: Mention, sort: EventSort): number {
   const { role, result } = mention;
   if (mention.text.startsWith(SYSCALL) && !sort.text.startsWith(SYSCALL)) return NONE;
-  const score = nameScore(mention.name, sort.name) * 10;
+  const score = nameScore(mention.name, sort.name) * NAME_WEIGHT;
   if (score === NONE) return NONE;
   switch (sort.kind) {
     case 'enter':
@@ -160,7 +166,9 @@ function lockScore({ name, args, verb, kind, text }: Mention, sort: EventSort): 
     return score < ARGS_DIFFER ? score : 10 + score;
   }
   if (verb === null || args !== null || !verbFits(verb, sort)) return NONE;
-  return objectScore(text, sort) + 5;
+  // "frees the page": its operation says no more of it than its number.
+  const isInName = sort.name.endsWith(`_${text}`);
+  return Math.min(objectScore(text, sort), isInName ? 1 : NONE) + 5;
 }
 
 /** How well a spelling fits a name: 0 if they are equal. */
@@ -171,7 +179,7 @@ export function nameScore(wanted: string, name: string): number {
   const [a, b] = [bare(wanted), bare(name)];
   if (a === b) return 1;
   if (b.startsWith(`${a}_`) && VARIANT.test(b.slice(a.length + 1))) return 1;
-  if (a.length >= 4 && b.endsWith(`_${a}`)) return 2;
+  if (a.length >= 4 && b.endsWith(`_${a}`)) return NAME_ENDS;
   return a.length >= 8 && a.includes('_') && b.startsWith(`${a}_`) ? 3 : NONE;
 }
 
@@ -204,6 +212,11 @@ function verbFits(verb: Verb | null, sort: EventSort): boolean {
 function objectScore(wanted: string, sort: EventSort): number {
   const first = argumentsOf(sort.text)[0];
   return first === undefined ? NONE : pathScore(wanted, first);
+}
+
+/** Whether the event is done to something that is called so. */
+export function touches(sort: EventSort, name: string): boolean {
+  return isStep(sort) && argumentsOf(sort.text).some((path) => fieldsOf(path).includes(name));
 }
 
 /** How well what stands in brackets fits: 0 if it is the same, or nothing. */

@@ -69,6 +69,16 @@ const ENGLISH = new Set(
   ).split(' '),
 );
 
+/** Bare words that are never names: messages of operations have them, and so the index of words. */
+const NEVER_NAMES = new Set(
+  (
+    'the a an it its this that these those he she they them his her their which who what where when while ' +
+    'of to from by on at with for into onto as if but or not no so than then now again still already ' +
+    'is are was were be been being has have had can could may might will would must shall should ' +
+    'one two first second last old new same other another both all some any each every only also too'
+  ).split(' '),
+);
+
 /** Before the name of a system call whose entry is meant, not the function. */
 export const SYSCALL = 'syscall ';
 
@@ -76,6 +86,11 @@ const PLACE = /^(?:[\w.-]+\/)*[\w-]+(?:\.[\w-]+)*\.(?:[cm]?[tj]s|c|h|S|rs):\d+/;
 const CHAIN = /^&?\*?[A-Za-z_]\w*(?:\[[^\][]*\])?(?:(?:->|\.)[A-Za-z_]\w*(?:\[[^\][]*\])?)*/;
 const VALUE =
   /^(?:-?E[A-Z]{2,}|-?\d+|0x[\da-f]+|NULL|true|false|ERR_PTR\([^)]*\)|&[\w.[\]]+)(?![\w(])/;
+
+/** What is done to something: `atomic_inc ms_refcnt`, `kfree gms->ms_notifier`. */
+const OPERATION =
+  /^(?:(?:atomic|refcount|kref|mutex|spin|read|write|down|up|hlist|list|rcu)_\w+|kfree|READ_ONCE|WRITE_ONCE)$/;
+const BARE_ARGUMENT = /^\s+(&?\w+(?:(?:->|\.)\w+)+|&?[A-Za-z]\w*_\w+)(?![\w(])/;
 
 /** What is known of the words in a scenario. */
 export interface Words {
@@ -217,7 +232,7 @@ class Scanner {
     }
     const from = this.at;
     this.at += chain.length;
-    const args = this.args();
+    const args = this.args(chain);
     const word = chain.replace(/^&?\*?/, '');
     if (args === null && this.isGrammar(word)) return;
     const isPath = /->|\./.test(word);
@@ -245,9 +260,9 @@ class Scanner {
     if (role !== 'within') this.verb = null;
   }
 
-  /** What stands in the brackets that follow, which are passed over. */
-  private args(): string | null {
-    if (this.text[this.at] !== '(') return null;
+  /** What stands in the brackets that follow, or without brackets after an operation; it is passed over. */
+  private args(chain: string): string | null {
+    if (this.text[this.at] !== '(') return OPERATION.test(chain) ? this.bareArgument() : null;
     let depth = 0;
     for (let end = this.at; end < this.text.length; end += 1) {
       if (this.text[end] === '(') depth += 1;
@@ -260,6 +275,13 @@ class Scanner {
     const args = this.text.slice(this.at + 1);
     this.at = this.text.length;
     return args;
+  }
+
+  private bareArgument(): string | null {
+    const match = BARE_ARGUMENT.exec(this.text.slice(this.at, this.at + 200));
+    if (match === null) return null;
+    this.at += match[0].length;
+    return match[1] as string;
   }
 
   /** Words that say what is done, or where, or in what role comes next. */
@@ -295,6 +317,7 @@ class Scanner {
   private isMeant(word: string, name: string): boolean {
     if (this.text.trim().replace(/[;,.]$/, '') === word) return true;
     if (word.includes('_')) return /[a-zA-Z]/.test(word);
+    if (NEVER_NAMES.has(word.toLowerCase())) return false;
     if (ENGLISH.has(word.toLowerCase())) return this.role !== 'at' && this.isKnown(name);
     return this.isKnown(name);
   }

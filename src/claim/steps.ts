@@ -1,7 +1,7 @@
 /** The steps of a claim: what each of its cells mentions, one step for each. */
 import { CLAIM_STEP_COUNT_MAX } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
-import type { ClaimStep } from './meaning.ts';
+import { LOOSE_FIT, type ClaimStep } from './meaning.ts';
 import type { ParsedClaim } from './parse.ts';
 import { mentionsOf, mentionsOfRow, type Mention, type Words } from './phrase.ts';
 
@@ -14,17 +14,20 @@ export interface Claim {
   readonly empty: readonly { readonly line: number; readonly text: string }[];
 }
 
+/** What is known of the scenarios that may be meant. */
+export interface Known {
+  /** How well the event fits a step that fits it best. */
+  readonly fit: (step: ClaimStep) => number;
+  /** Whether operations touch something that is called so. */
+  readonly isTouched: (name: string) => boolean;
+}
+
 /**
- * The steps of what was read.
+ * The steps of what was read. What is only context is left out, where the cell says something else.
  *
- * @param isObject whether a path is something that some scenario touches; others are mere context.
  * @throws UsageError MN601 if there are too many.
  */
-export function stepsOf(
-  { format, labels, cells }: ParsedClaim,
-  words: Words,
-  isObject: (step: ClaimStep) => boolean,
-): Claim {
+export function stepsOf({ format, labels, cells }: ParsedClaim, words: Words, known: Known): Claim {
   const steps: ClaimStep[] = [];
   const empty: { line: number; text: string }[] = [];
   for (const { line, row, label, text } of cells) {
@@ -39,10 +42,7 @@ export function stepsOf(
       within,
     }));
     const hasCall = made.some(({ mention }) => mention.args !== null);
-    const kept = made.filter(
-      (step) =>
-        step.mention.isSure || (isObject(step) && !(hasCall && step.mention.kind === 'name')),
-    );
+    const kept = made.filter((step) => !isContext(step, hasCall, known));
     if (made.length === 0) empty.push({ line, text });
     // With nothing else in the cell, the path is what is asked about.
     else steps.push(...(kept.length > 0 ? kept : made.slice(0, 1)));
@@ -54,6 +54,17 @@ export function stepsOf(
     );
   }
   return { format, labels, steps, empty };
+}
+
+/**
+ * A path that nothing touches; a word that may be English, unless it is a name as it stands; a field that no
+ * function is called like: "drops ms_refcnt".
+ */
+function isContext(step: ClaimStep, hasCall: boolean, { fit, isTouched }: Known): boolean {
+  const { kind, name, args, isSure } = step.mention;
+  if (kind !== 'name') return !isSure && fit(step) === Infinity;
+  if (isSure) return args === null && fit(step) === Infinity && isTouched(name);
+  return hasCall || fit(step) >= LOOSE_FIT;
 }
 
 function stepsOfCell(

@@ -8,7 +8,7 @@
  */
 import type { AnyScenario } from '../check/scenario.ts';
 import { CLAIM_GLANCE_COUNT_MAX } from '../base/limits.ts';
-import { fieldsOf, nameScore } from './meaning.ts';
+import { fieldsOf, NAME_ENDS, nameScore } from './meaning.ts';
 import type { Mention } from './phrase.ts';
 import { Subject } from './subject.ts';
 
@@ -66,13 +66,24 @@ export class WordIndex {
     if (kind === 'text') return this.together(text.match(WORD) ?? []);
     if (kind === 'path') return this.together(fieldsOf(name).slice(-1));
     if (kind !== 'name' || verb !== null || name === 'lock' || name === 'unlock') return null;
-    let called = 0n;
-    for (const [word, set] of this.sets) if (nameScore(name, word) < Infinity) called |= set;
+    const called = this.called(name);
     // Variables may be called otherwise, fields hardly ever.
     const first = args?.split(',')[0]?.trim() ?? '';
     const object = /[.>]/.test(first) ? fieldsOf(first).at(-1) : undefined;
     const both = called & (this.sets.get(object ?? '') ?? 0n);
     return both === 0n ? called : both;
+  }
+
+  /** Where the name is, or one that ends with it; where there is none, one that begins with it. */
+  private called(name: string): bigint {
+    let ends = 0n;
+    let begins = 0n;
+    for (const [word, set] of this.sets) {
+      const score = nameScore(name, word);
+      if (score <= NAME_ENDS) ends |= set;
+      else if (score < Infinity) begins |= set;
+    }
+    return ends === 0n ? begins : ends;
   }
 
   /** Where all of the words are; those that are nowhere are left out. */

@@ -7,6 +7,7 @@ import { identityOf } from '../check/shorten.ts';
 import type { ClaimAnswer, ClaimVerdict, Puzzle, VariantAnswer } from '../claim/judge.ts';
 import type { ClaimStep } from '../claim/meaning.ts';
 import type { Ending, Shown } from '../claim/found.ts';
+import type { Verb } from '../claim/phrase.ts';
 import type { SearchResult } from '../claim/search.ts';
 import type { SearchBound } from '../claim/subject.ts';
 import { diagram } from '../report/diagram.ts';
@@ -179,13 +180,25 @@ function titleOfVariant({ subject }: VariantAnswer): string {
   return `${subject.scenario.name} ${subject.variant}`;
 }
 
-function puzzleText({ line, text, kind, nearest, scenarios }: Puzzle): string {
+const VERB_TEXTS: Readonly<Record<Verb, string>> = {
+  read: 'reads',
+  write: 'writes',
+  free: 'frees',
+  allocate: 'allocates',
+  lock: 'locks',
+  unlock: 'unlocks',
+  unlink: 'unlinks',
+};
+
+function puzzleText({ line, text, verb, kind, nearest, scenarios }: Puzzle): string {
   switch (kind) {
     case 'no-step':
       return `line ${line}: '${text}' names no step. Name a function, an operation, or a place like gru.ts:41.`;
     case 'unknown': {
       const names = nearest.map((name) => `'${name}'`).join(', ');
-      return `line ${line}: nothing here is called '${text}'. Is one of these meant: ${names}?`;
+      const missing = verb === null ? `is called '${text}'` : `${VERB_TEXTS[verb]} '${text}'`;
+      const offer = names === '' ? '' : ` Is one of these meant: ${names}?`;
+      return `line ${line}: nothing here ${missing}.${offer}`;
     }
     case 'elsewhere':
       return `line ${line}: '${text}' occurs in ${scenariosText(scenarios)}`;

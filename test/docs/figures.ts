@@ -5,6 +5,9 @@ import { PAGES } from './scenario-page.ts';
 export interface Figures {
   readonly executions: number;
   readonly isBounded: boolean;
+  /** What was found, all of it, or the verdict; and which invariants that breaks. */
+  readonly found: string;
+  readonly isAsExpected: boolean;
   /** Of the first violation, shortened; null where there is none. */
   readonly preemptions: number | null;
   /** Up to where it shows. */
@@ -14,6 +17,15 @@ export interface Figures {
 function numberIn(text: string, pattern: RegExp): number | null {
   const found = pattern.exec(text)?.[1];
   return found === undefined ? null : Number(found.replaceAll(',', ''));
+}
+
+/** `use after free of page (breaks I8a)`; the verdict where nothing was found. */
+function foundIn(text: string): string {
+  const [, verdict = '', breaks] = /^\*\*(.+)\*\*(?: \(breaks (.+?)\))?/m.exec(text) ?? [];
+  if (verdict.startsWith('No violation')) return 'clean';
+  const [kind = '', ...titles] = verdict.split(': ');
+  const found = /violation/i.test(kind) ? titles.join(': ') : kind.toLowerCase();
+  return breaks === undefined ? found : `${found} (breaks ${breaks})`;
 }
 
 /** The number of the last line of the picture that has one. */
@@ -33,6 +45,8 @@ export function figuresOf(scenario: string, variant: string): Figures | null {
   const isShown = /^Needs /m.test(text);
   return {
     executions: numberIn(text, /([\d,]+) executions?, [\d,]+ steps?/) ?? 0,
+    found: foundIn(text),
+    isAsExpected: /^\*\*.+, as expected\. /m.test(text),
     isBounded: /steps?, bounded\.$/m.test(text),
     preemptions: isShown ? (numberIn(text, /^Needs ([\d,]+) preemption/m) ?? 0) : null,
     steps: isShown ? stepsIn(text) : null,

@@ -1,30 +1,27 @@
-/** Tables in pages that say what checking a scenario says: its variants, or those that are named. */
+/**
+ * Tables in pages that say what checking a scenario says: of its variants, or those that are named. By the page of the
+ * scenario, which is compared where all variants are checked (see scenario-page.ts).
+ */
 import { expect } from 'vitest';
+import { assert } from '../../src/base/assert.ts';
 import { findScenario } from '../../src/catalogue/index.ts';
-import { checkVariant } from '../../src/check/check-variant.ts';
-import type { VariantResult } from '../../src/check/result.ts';
 import type { AnyScenario } from '../../src/check/scenario.ts';
+import { thousands } from '../../src/report/numbers.ts';
+import { figuresOf } from './figures.ts';
 
 /** `<!-- scenario: NAME -->`, or with the names of some variants after it. */
 const BLOCK = /(<!-- scenario: (\S+)((?: [^\s>-]\S*)*) -->\n)([\s\S]*?)(<!-- end -->)/g;
 
-function foundText({ violations, verdict }: VariantResult): string {
-  if (violations.length === 0) return verdict;
-  const found = violations.map(
-    ({ kind, object, invariant }) =>
-      `${kind} of \`${object}\`${invariant === null ? '' : `, ${invariant}`}`,
-  );
-  return [...new Set(found)].toSorted().join('; ');
-}
-
 function rowOf(scenario: AnyScenario, variant: string): string[] {
-  const result = checkVariant(scenario, variant);
-  expect(result.asExpected, `${scenario.name} ${variant}`).toBe(true);
+  const figures = figuresOf(scenario.name, variant);
+  const what = `${scenario.name} ${variant}`;
+  assert(figures !== null, `${what} has a page: npm run docs:scenarios writes it`);
+  expect(figures.isAsExpected, what).toBe(true);
+  const { executions, isBounded } = figures;
   const about = scenario.variants[variant]?.about ?? '';
-  const extent = result.complete ? `all ${result.executions}` : `${result.executions}, bounded`;
+  const extent = isBounded ? `${thousands(executions)}, bounded` : `all ${thousands(executions)}`;
   // What a WARN_ON says may have bars, which would end the cell.
-  const found = foundText(result).replaceAll('|', String.raw`\|`);
-  return [`\`${variant}\``, about, found, extent];
+  return [`\`${variant}\``, about, figures.found.replaceAll('|', String.raw`\|`), extent];
 }
 
 export function table(rows: readonly (readonly string[])[]): string {
