@@ -9,8 +9,10 @@ import {
   hfi1V510,
   hfi1V518,
   hfi1V53,
+  hfi1V53Small,
   hfi1V62,
   hfi1V65,
+  hfi1V65Small,
   HFI1_WRITEV,
 } from '../../drivers/hfi1/index.ts';
 import type { ModuleType } from '../../kernel/module.ts';
@@ -35,6 +37,12 @@ const MODULES: Readonly<Record<string, ModuleType>> = {
   'v6.2': hfi1V62,
   'v6.5': hfi1V65,
   fixed: hfi1Fixed,
+};
+
+/** With caches of one page. */
+export const SMALL: Readonly<Record<string, ModuleType>> = {
+  'v5.3': hfi1V53Small,
+  'v6.5': hfi1V65Small,
 };
 
 /** The module that a variant is about. */

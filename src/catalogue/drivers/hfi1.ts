@@ -12,6 +12,7 @@ import {
   hfi1Stale,
   hfi1WrongMm,
 } from './hfi1-bugs.ts';
+import { hfi1Evict, hfi1EvictMunmap } from './hfi1-evict.ts';
 import { hfi1CoverReaper, hfi1NoContext, hfi1Pairs, hfi1Triples, hfi1Use } from './hfi1-pairs.ts';
 
 /** What `list` and the table of consumers say of hfi1. */
@@ -35,6 +36,8 @@ export const HFI1: Consumer = {
     hfi1Stale,
     hfi1CloseBusy,
     hfi1LookUp,
+    hfi1Evict,
+    hfi1EvictMunmap,
     hfi1Reaper,
     hfi1CoverReaper,
     hfi1NoContext,

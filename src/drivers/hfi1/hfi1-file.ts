@@ -116,11 +116,15 @@ const hfi1FileOps: FileOperations = {
   ioctl: hfi1FileIoctl,
 };
 
-/** The module of a version. */
-export function hfi1Module(which: Hfi1Version): ModuleType {
+/** What the kernel takes for cache_size without a parameter, 256 MB, in pages. */
+const CACHE_SIZE = 65_536;
+
+/** The module of a version. @param cacheSize its parameter of that name, in pages here, of each file */
+export function hfi1Module(which: Hfi1Version, cacheSize = CACHE_SIZE): ModuleType {
   const hfi1ModInit = fn(
     function* hfi1ModInit() {
       globals().version = which;
+      globals().cacheSize = cacheSize;
       globals().wq = yield* allocWorkqueue('hfi1_mmu');
       if (globals().wq === null) return -ENOMEM;
       yield* hfiPowerOn();

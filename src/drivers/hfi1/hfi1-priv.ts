@@ -16,8 +16,9 @@
  *                                                        tid_rb_node { notifier }   (v5.5)
  *
  * Modelled: both caches, their handlers, the work that unpins, what is told to the program, who is charged for pins
- * (mm->pinned_vm), a file that is inherited. Simplified: a node is of one page, and so is a request; a file has one
- * context. Left out: eviction from a cache that is full, contexts that are shared, the event page, limits.
+ * (mm->pinned_vm), a file that is inherited, eviction from a cache that is full. Simplified: a node is of one page, and
+ * so is a request; a file has one context; a cache is limited by its size only, not by RLIMIT_MEMLOCK. Left out:
+ * contexts that are shared, the event page.
  *
  * Order of locks: mmap_sem, mmu_rb_handler.lock. Callbacks take that, then invalid_lock.
  */
@@ -64,6 +65,8 @@ export type MmuRbNode = InstanceOf<typeof MmuRbNode>;
 export const SdmaMmuNode = struct('sdma_mmu_node', {
   rb: embed(MmuRbNode),
   page: ptr<Page>(),
+  /** The file that it is charged to, a hfi1_filedata; there until its cache has ended. */
+  pq: ptr<StructObject>(),
   /** Before v6.5: requests that use it. */
   refcount: atomic(0),
 });
@@ -98,6 +101,8 @@ export interface MmuRbOps {
   readonly remove: KernelCallable<[MmuRbHandler, MmuRbNode], void>;
   /** The memory of the node changes: whether it is to leave the cache. Under the handler's lock: must not sleep. */
   readonly invalidate: KernelCallable<[MmuRbHandler, MmuRbNode], boolean>;
+  /** Whether the node may make room for another; null if none ever has to. Under the lock: must not sleep. */
+  readonly evict: KernelCallable<[MmuRbHandler, MmuRbNode], boolean> | null;
 }
 
 export const MmuRbHandler = struct('mmu_rb_handler', {
@@ -108,6 +113,7 @@ export const MmuRbHandler = struct('mmu_rb_handler', {
   ops: ptr<MmuRbOps>(),
   /** Whose the cache is; who pins it differs by version. */
   mm: ptr<MmStruct>(),
+  /** Those that were used longest ago first. */
   lruList: listHead(),
   delWork: workStruct(),
   /** Nodes that the work is to remove. */
@@ -132,6 +138,8 @@ export const Hfi1Filedata = struct('hfi1_filedata', {
   invalidLock: spinlock(),
   /** One bit for each TID that the program has to be told of. */
   invalidTids: 0,
+  /** Pages that the cache for SDMA has pinned. */
+  nLocked: atomic(0),
   /** SDMA requests that are not done. */
   nReqs: atomic(0),
   wait: waitQueueHead(),
@@ -158,6 +166,8 @@ export interface Hfi1Version {
 
 export const globals = hfi1.data({
   version: ptr<Hfi1Version>(),
+  /** The module's parameter `cache_size`, for each file: pages. A cache in which all are used may have more. */
+  cacheSize: 0,
   /** Runs the works of all handlers. */
   wq: ptr<Workqueue>(),
 });

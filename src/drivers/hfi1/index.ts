@@ -39,3 +39,7 @@ export const hfi1V62 = hfi1Module(V62);
 export const hfi1V65 = hfi1Module(V65);
 /** v6.5's form, mended (ours). */
 export const hfi1Fixed = hfi1Module({ ...V65, isMended: true });
+
+/** With caches of one page. */
+export const hfi1V53Small = hfi1Module(V53, 1);
+export const hfi1V65Small = hfi1Module(V65, 1);

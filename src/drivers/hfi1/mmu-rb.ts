@@ -5,6 +5,7 @@
  *     start         lock; each node that the range hits: if the owner agrees, out of the tree, to del_list; unlock; a
  *                   work. Returns 0 at once: what is in del_list stays pinned until the work comes
  *     work          takes del_list over, removes each
+ *     evict         lock; from lru_list, if the owner agrees, out of the tree; unlock; removes each
  *     unregister    no callbacks any more; flushes the work; removes what is left
  *
  * A node is in one of: the tree and lru_list, del_list, a list of the caller's.
@@ -22,10 +23,12 @@ import {
   listAddTail,
   listDel,
   listFirstEntryOrNull,
+  listForEachEntrySafe,
   listMove,
+  listMoveTail,
 } from '../../kernel/list.ts';
 import type { Body } from '../../kernel/operation.ts';
-import { refcountDecAndTest, refcountInc } from '../../kernel/refcount.ts';
+import { refcountDecAndTest, refcountInc, refcountRead } from '../../kernel/refcount.ts';
 import { current } from '../../kernel/running.ts';
 import { kfree, kzalloc } from '../../kernel/slab.ts';
 import { spinLock, spinUnlock } from '../../kernel/spinlock.ts';
@@ -205,6 +208,39 @@ export const hfi1MmuRbRemove = fn(function* hfi1MmuRbRemove(
   yield* handler.ops!.remove(handler, node);
 });
 
+/** Whether a node may go, for another is to come. The lock is held. */
+const mayGo = fn(
+  function* mayGo(handler: MmuRbHandler, node: MmuRbNode): Body<boolean> {
+    // One is the tree's own.
+    if (version().countsNodes && (yield* refcountRead(node.refcount)) > 1) return false;
+    return yield* handler.ops!.evict!(handler, node);
+  },
+  { name: 'hfi1_mmu_rb_evict' },
+);
+
+/** Removes up to `countMax` nodes, those that were used longest ago: how many. May sleep. */
+export const hfi1MmuRbEvict = fn(function* hfi1MmuRbEvict(
+  handler: MmuRbHandler,
+  countMax: number,
+): Body<number> {
+  if (isForeign(handler)) return 0;
+  const taken: MmuRbNode[] = [];
+  yield* spinLock(handler.lock);
+  for (const node of listForEachEntrySafe(handler.lruList, MmuRbNode, 'list')) {
+    if (taken.length === countMax) break;
+    if (!(yield* mayGo(handler, node))) continue;
+    intervalTreeRemove(node.it, handler.root);
+    listDel(node.list);
+    taken.push(node);
+  }
+  yield* spinUnlock(handler.lock);
+  for (const node of taken) {
+    const isLast = !version().countsNodes || (yield* refcountDecAndTest(node.refcount));
+    if (isLast) yield* handler.ops!.remove(handler, node);
+  }
+  return taken.length;
+});
+
 /** The node at `addr`, or NULL; from v6.5 on with a reference. Never sleeps. */
 export const hfi1MmuRbGetFirst = fn(function* hfi1MmuRbGetFirst(
   handler: MmuRbHandler,
@@ -212,6 +248,7 @@ export const hfi1MmuRbGetFirst = fn(function* hfi1MmuRbGetFirst(
 ): Body<MmuRbNode | null> {
   yield* spinLock(handler.lock);
   const node = search(handler, addr);
+  if (node !== null) listMoveTail(node.list, handler.lruList);
   if (node !== null && version().countsNodes) yield* refcountInc(node.refcount);
   yield* spinUnlock(handler.lock);
   return node;

@@ -148,6 +148,8 @@ const clearTidNode = fn(function* clearTidNode(node: TidRbNode, mm: MmStruct) {
 
 /** v5.3: the cache of TIDs. */
 export const tidRbOps: MmuRbOps = {
+  // There are as many as the adapter has entries.
+  evict: null,
   remove: fn(
     function* tidRbRemove(_handler: MmuRbHandler, mmu: MmuRbNode) {
       const node = containerOf(mmu, TidRbNode, 'mmu');

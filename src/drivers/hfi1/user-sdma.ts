@@ -3,7 +3,8 @@
  *
  *     request                          start                           the adapter is done
  *     in the cache? one user more
- *     else: pins, into the cache
+ *     else: full? evicts what nobody uses
+ *     pins, into the cache
  *     hands it to SDMA
  *                                      v5.3: nobody uses it? out       one user less
  *                                      v6.5: out; it goes with its     drops its reference
@@ -32,8 +33,14 @@ import {
   type MmuRbNode,
   type MmuRbOps,
 } from './hfi1-priv.ts';
-import { hfi1MmuRbGetFirst, hfi1MmuRbInsert, hfi1MmuRbPut, hfi1MmuRbUnregister } from './mmu-rb.ts';
-import { hfi1AcquireUserPages, hfi1ReleaseUserPages } from './user-pages.ts';
+import {
+  hfi1MmuRbEvict,
+  hfi1MmuRbGetFirst,
+  hfi1MmuRbInsert,
+  hfi1MmuRbPut,
+  hfi1MmuRbUnregister,
+} from './mmu-rb.ts';
+import { hfi1AcquireUserPages, hfi1CanPinPages, hfi1ReleaseUserPages } from './user-pages.ts';
 
 const { fn } = hfi1;
 
@@ -42,13 +49,28 @@ export const sdmaRbOps: MmuRbOps = {
   remove: fn(function* sdmaRbRemove(handler: MmuRbHandler, rb: MmuRbNode) {
     const node = containerOf(rb, SdmaMmuNode, 'rb');
     yield* hfi1ReleaseUserPages(handler.mm!, node.page!);
+    yield* atomicDec((node.pq as Hfi1Filedata).nLocked);
     yield* kfree(node);
   }),
   invalidate: fn(function* sdmaRbInvalidate(_handler: MmuRbHandler, rb: MmuRbNode) {
     const node = containerOf(rb, SdmaMmuNode, 'rb');
     return version().countsNodes || (yield* atomicRead(node.refcount)) === 0;
   }),
+  evict: fn(function* sdmaRbEvict(_handler: MmuRbHandler, rb: MmuRbNode) {
+    // From v6.5 on who evicts has looked already.
+    if (version().countsNodes) return true;
+    return (yield* atomicRead(containerOf(rb, SdmaMmuNode, 'rb').refcount)) === 0;
+  }),
 };
+
+/** Makes room for a page. Where all are in use there is none, and the cache grows. May sleep. */
+const sdmaCacheEvict = fn(function* sdmaCacheEvict(fd: Hfi1Filedata) {
+  let isFull = !(yield* hfi1CanPinPages(fd));
+  while (isFull) {
+    if ((yield* hfi1MmuRbEvict(fd.sdma!, 1)) === 0) return;
+    isFull = !(yield* hfi1CanPinPages(fd));
+  }
+});
 
 /** A node for the page at `addr`, pinned and with one user, in the cache; -EFAULT, -ENOMEM, -EEXIST, -EPERM. May sleep. */
 const addNode = fn(
@@ -56,18 +78,22 @@ const addNode = fn(
     const handler = fd.sdma!;
     const node = yield* kzalloc(SdmaMmuNode, GFP_KERNEL);
     if (node === null) return -ENOMEM;
+    yield* sdmaCacheEvict(fd);
     const mm = version().mm === 'of the notifier' ? handler.mm! : fd.mm!;
     const page = yield* hfi1AcquireUserPages(mm, addr);
     if (page === null) {
       yield* kfree(node);
       return -EFAULT;
     }
+    yield* atomicInc(fd.nLocked);
+    node.pq = fd;
     node.page = page;
     node.rb.addr = addr;
     yield* version().countsNodes ? refcountSet(node.rb.refcount, 2) : atomicInc(node.refcount);
     const error = yield* hfi1MmuRbInsert(handler, node.rb);
     if (error === 0) return node;
     yield* hfi1ReleaseUserPages(mm, page);
+    yield* atomicDec(fd.nLocked);
     yield* kfree(node);
     return error;
   },

@@ -11,9 +11,13 @@ import {
   hfi1Fixed,
   hfi1V510,
   hfi1V53,
+  hfi1V53Small,
   hfi1V62,
   hfi1V65,
+  hfi1V65Small,
   hfiReceive,
+  hfiSent,
+  hfiWaitDone,
 } from '../../../src/drivers/hfi1/index.ts';
 import type { ModuleType } from '../../../src/kernel/module.ts';
 import type { Body } from '../../../src/kernel/operation.ts';
@@ -91,4 +95,28 @@ test('from v5.10 on nobody sends by the cache of another process', () => {
     seen.push(yield* child.ioctl(fd, HFI1_WRITEV, ADDRESS));
   });
   expect(seen).toEqual([-EPERM]);
+});
+
+test.each([
+  ['v5.3', hfi1V53Small],
+  ['v6.5', hfi1V65Small],
+])('%s: a cache that is full lets go of what nobody uses', (_name, module) => {
+  const pinned: number[] = [];
+  let sent: readonly number[] = [];
+  program(module, function* body(process, fd) {
+    const second = ADDRESS + PAGE_SIZE;
+    yield* process.mmap(second, PAGE_SIZE);
+    yield* process.store(second, 8);
+    yield* process.ioctl(fd, HFI1_IOCTL_ASSIGN_CTXT);
+    for (const [at, address] of [ADDRESS, second, second, ADDRESS].entries()) {
+      yield* process.ioctl(fd, HFI1_WRITEV, address);
+      yield* hfiWaitDone(at + 1);
+      pinned.push(process.mm!.pinnedVm.value);
+    }
+    sent = hfiSent();
+    yield* process.close(fd);
+    pinned.push(process.mm!.pinnedVm.value);
+  });
+  expect(sent).toEqual([7, 8, 8, 7]);
+  expect(pinned).toEqual([1, 1, 1, 1, 0]);
 });
