@@ -13,6 +13,7 @@ import type {
   MmuNotifierRange,
 } from '../../mmu-notifier/mmu-notifier.ts';
 import { mmuNotifierUnregister } from '../../mmu-notifier/register.ts';
+import { vhostInvalidateRangeEnd } from './before-revert.ts';
 import { lockedAccess, vhostMapDrop, vhostUninitVqMaps } from './locked.ts';
 import {
   checkVringAddr,
@@ -45,19 +46,6 @@ const vhostInvalidateRangeStart = fn(function* vhostInvalidateRangeStart(
     yield* spinUnlock(vq.mmuLock);
   }
   return 0;
-});
-
-const vhostInvalidateRangeEnd = fn(function* vhostInvalidateRangeEnd(
-  mn: MmuNotifier,
-  range: MmuNotifierRange,
-) {
-  const { vq } = containerOf(mn, VhostDev, 'mmuNotifier');
-  for (const part of partsOf(vq)) {
-    if (!vhostMapRangeOverlap(part, range.start, range.end)) continue;
-    yield* spinLock(vq.mmuLock);
-    vq.invalidateCount -= 1;
-    yield* spinUnlock(vq.mmuLock);
-  }
 });
 
 const vhostMmuNotifierOps: MmuNotifierOps = {
