@@ -112,7 +112,8 @@ class FlushIotlb extends EntryOperation<void> {
 
   describe(task: Task): string {
     const { first, end } = task.argument as PageRange;
-    return `${this.owner.path}: flushes [${addressText(first)}, ${addressText(end)})`;
+    const what = end === Infinity ? 'all' : `[${addressText(first)}, ${addressText(end)})`;
+    return `${this.owner.path}: flushes ${what}`;
   }
 }
 

@@ -5,9 +5,9 @@ import { drawRace } from './race.ts';
 const BLOCK =
   /(<!-- race: ([^|]+?)(?: \| from (.+?))? -->\n+```text\n)([^]*?)(```\n+<!-- end -->)/g;
 
-/** The page with its pictures drawn anew. */
+/** The page with its pictures drawn anew; not every page has one. */
 export async function withFreshPictures(text: string): Promise<string> {
-  expect(text).toMatch(BLOCK);
+  if (text.includes('<!-- race:')) expect(text).toMatch(BLOCK);
   let fresh = '';
   let end = 0;
   for (const match of text.matchAll(BLOCK)) {
