@@ -1,11 +1,15 @@
 /**
- * Every scenario that is no acceptance program does what it says, in every variant, and all of it is explored; and
- * its page in docs/scenarios says so.
+ * Every scenario that is no acceptance program does what it says, in every variant, and all of it is explored; each
+ * violation replays from its token; and its page in docs/scenarios says so.
  */
 import { describe, expect, test } from 'vitest';
 import { DRIVER_SCENARIOS } from '../../src/catalogue/index.ts';
 import { checkVariant } from '../../src/check/check-variant.ts';
+import { preemptionsOf } from '../../src/check/preemption.ts';
+import { programOf } from '../../src/check/scenario.ts';
+import { identityOf } from '../../src/check/shorten.ts';
 import { ScenarioPage } from '../docs/scenario-page.ts';
+import { replayed } from '../util/replayed.ts';
 
 for (const scenario of DRIVER_SCENARIOS) {
   describe(scenario.name, () => {
@@ -21,6 +25,12 @@ for (const scenario of DRIVER_SCENARIOS) {
         expect(result.complete).toBe(bound === undefined);
         expect(result.suspicions).toEqual([]);
         if (result.verdict !== 'violation') expect(found).toEqual([]);
+        for (const violation of result.violations) {
+          const program = programOf(scenario, variant);
+          expect(replayed(program, violation.schedule)).toContain(identityOf(violation));
+          const shown = preemptionsOf(program, violation.schedule);
+          expect(violation.preemptions).toBeLessThanOrEqual(shown);
+        }
       });
     }
     test('its page says what was found (npm run docs:scenarios writes it)', (context) => {

@@ -1,40 +1,21 @@
 /**
  * Counterexamples of random programs, made as easy as they can be, against what is easiest of all
- * executions; and that whatever is shown replays.
+ * executions; and that whatever is shown replays. Those of the catalogue are replayed where they are found, in
+ * test/catalogue/expectations.test.ts.
  */
 import { expect, test } from 'vitest';
-import { SCENARIOS } from '../../src/catalogue/index.ts';
-import { checkVariant } from '../../src/check/check-variant.ts';
 import { allDetectors } from '../../src/check/detector/index.ts';
 import { minimise, type Minimal } from '../../src/check/minimise.ts';
-import { preemptionsOf } from '../../src/check/preemption.ts';
-import type { Program, Schedule } from '../../src/check/program.ts';
-import { replay } from '../../src/check/replay.ts';
-import { programOf } from '../../src/check/scenario.ts';
 import { identityOf, shorten, type Counterexample } from '../../src/check/shorten.ts';
 import { SourceDpor } from '../../src/check/source-dpor.ts';
 import type { Effort } from '../../src/check/trial.ts';
 import { bugOn } from '../../src/kernel/assertion.ts';
 import { readOnce, writeOnce } from '../../src/kernel/field.ts';
-import { decodeToken, encodeToken } from '../../src/trace/token.ts';
 import { leastEfforts } from '../util/every-execution.ts';
 import { generateProgram } from '../util/fuzz/generate.ts';
 import { MEMORY_NAME, onKernel, showProgram, type FuzzProgram } from '../util/fuzz/program.ts';
+import { replayed } from '../util/replayed.ts';
 import { check } from './small-scenario.ts';
-
-/** The schedule as it comes out of its token. */
-function throughToken(schedule: Schedule): Schedule {
-  const content = { version: '0', scenario: 's', variant: 'v', schedule };
-  return decodeToken(encodeToken(content)).schedule;
-}
-
-/** What is found when the schedule is replayed from its token, by identity. */
-function replayed(program: Program, schedule: Schedule): string[] {
-  const options = { watches: allDetectors() };
-  const { kernel, diverged } = replay(program, throughToken(schedule), options);
-  expect(diverged).toBeNull();
-  return kernel.findings.map((finding) => identityOf(finding));
-}
 
 /** One counterexample for each finding of the program, as a search keeps it, made easy. */
 function minimised(program: FuzzProgram): Minimal[] {
@@ -106,23 +87,6 @@ test('every counterexample of random programs replays from its token', { timeout
       expect(replayed(onKernel(program).program, schedule), where).toContain(identityOf(finding));
     }
   }
-});
-
-test('every violation of the catalogue replays from its token', { timeout: 300_000 }, () => {
-  let violations = 0;
-  for (const scenario of SCENARIOS) {
-    for (const [name, variant] of Object.entries(scenario.variants)) {
-      if (variant.expect?.verdict !== 'violation') continue;
-      for (const violation of checkVariant(scenario, name).violations) {
-        violations += 1;
-        const found = replayed(programOf(scenario, name), violation.schedule);
-        expect(found, `${scenario.name} ${name}`).toContain(identityOf(violation));
-        const shown = preemptionsOf(programOf(scenario, name), violation.schedule);
-        expect(violation.preemptions).toBeLessThanOrEqual(shown);
-      }
-    }
-  }
-  expect(violations).toBeGreaterThan(0);
 });
 
 test('a task that the violation does not need is left out', () => {

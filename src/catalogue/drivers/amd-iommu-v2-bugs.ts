@@ -255,6 +255,43 @@ const unplug = defineScenario<AmdState>({
   finally: unpin,
 });
 
+const unplugRequest = defineScenario<AmdState>({
+  name: 'iommuv2-unplug-request',
+  models: ['A-170'],
+  about: 'a device goes that is bound and asks for a page',
+  variants: {
+    'v5.3': {
+      about: 'the request finds the PASID in the table when it has been ended',
+      expect: { verdict: 'violation', kind: 'use-after-free', object: 'pasid_state' },
+      alsoKnown: [{ name: 'A-170', kind: 'use-after-free' }],
+    },
+    fixed: {
+      about: 'out of the table first, and who puts last does so under a lock (ours)',
+      expect: CLEAN,
+    },
+  },
+  setup: (machine, variant) => {
+    const state = prepare(machine, { module: moduleOf(variant) });
+    machine.runNow(state.process.madvise(ADDRESS, PAGE_SIZE, MADV_DONTNEED));
+    return state;
+  },
+  tasks: {
+    unplug: {
+      *run() {
+        yield* amdUnplug(0);
+        goal('unplugged');
+      },
+    },
+    device: {
+      *run() {
+        if ((yield* write()) >= 0) goal('answered');
+      },
+    },
+  },
+  goals: ['unplugged', 'answered'],
+  finally: unpin,
+});
+
 const use = defineScenario<AmdState>({
   name: 'iommuv2-use',
   models: ['I8b'],
@@ -292,4 +329,5 @@ export const AMD_BUGS = [
   nested,
   boundTwice,
   unplug,
+  unplugRequest,
 ] as const;

@@ -59,7 +59,7 @@ export const PasidState = struct('pasid_state', {
   /** `fixed`: over `invalid` with what follows from it, and over the last put. `v3.19` and before: over the table. */
   lock: spinlock(),
   wq: waitQueueHead(),
-  /** Before v3.19: starts without an end. */
+  /** Up to v3.19: starts without an end. */
   mmuNotifierCount: atomic(0),
 });
 export type PasidState = InstanceOf<typeof PasidState>;
@@ -89,6 +89,8 @@ export interface Version {
   readonly putsUnderLock?: boolean;
   /** Whether a page request is looked at and queued without release in between. */
   readonly queuesUnderLock?: boolean;
+  /** Whether a device that goes is done with page requests before anything of it is freed (A-170). */
+  readonly removesLast?: boolean;
 }
 
 const Place = struct('device_place', { state: ptr<DeviceState>() });
@@ -133,7 +135,10 @@ export const getDeviceState = fn(function* getDeviceState({ devid }: AmdDevice) 
 });
 
 export const putDeviceState = fn(function* putDeviceState(state: DeviceState) {
+  const isCareful = version().removesLast === true;
+  if (isCareful) yield* spinLock(state.lock);
   if (yield* atomicDecAndTest(state.count)) yield* wakeUp(state.wq);
+  if (isCareful) yield* spinUnlock(state.lock);
 });
 
 // ---- PASIDs -----------------------------------------------------------------------------------

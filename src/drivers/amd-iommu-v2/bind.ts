@@ -121,6 +121,19 @@ export const amdIommuInitDevice = fn(function* amdIommuInitDevice(pdev: AmdDevic
   return 0;
 });
 
+/** What is bound to a device that goes. Who had the device_state before may still look PASIDs up. Sleeps. */
+const freePasidStates = fn(function* freePasidStates(deviceState: DeviceState) {
+  for (let pasid = 0; pasid < PASID_COUNT; pasid += 1) {
+    const state = yield* getPasidState(deviceState, pasid);
+    if (state === null) continue;
+    yield* putPasidState(state);
+    // In the kernel's versions the table keeps them, and goes with the device_state.
+    if (version().removesLast === true) yield* clearPasidState(deviceState, pasid);
+    yield* endState(state);
+    yield* putDeviceState(deviceState);
+  }
+});
+
 /** A device goes, whatever is bound. Sleeps. */
 export const amdIommuFreeDevice = fn(function* amdIommuFreeDevice(pdev: AmdDevice) {
   const { stateLock, devices } = globals();
@@ -130,17 +143,15 @@ export const amdIommuFreeDevice = fn(function* amdIommuFreeDevice(pdev: AmdDevic
   place.state = null;
   yield* spinUnlock(stateLock);
   if (deviceState === null) return;
-  for (let pasid = 0; pasid < PASID_COUNT; pasid += 1) {
-    const state = yield* getPasidState(deviceState, pasid);
-    if (state === null) continue;
-    yield* putPasidState(state);
-    yield* endState(state);
-    yield* clearPasidState(deviceState, pasid);
-    yield* putDeviceState(deviceState);
-  }
+  yield* freePasidStates(deviceState);
   yield* atomicDec(deviceState.count);
   yield* waitEvent(deviceState.wq, function* () {
     return (yield* atomicRead(deviceState.count)) === 0;
   });
+  if (version().removesLast === true) {
+    // Whoever put last has let go of the lock, and looks at nothing any more.
+    yield* spinLock(deviceState.lock);
+    yield* spinUnlock(deviceState.lock);
+  }
   yield* kfree(deviceState);
 });

@@ -21,7 +21,7 @@ import {
   putPasidStateWait,
   type PasidState,
 } from './amd-iommu-v2.ts';
-import { iommuMn, mnRelease } from './callbacks.ts';
+import { mnRelease } from './callbacks.ts';
 import { amdIommuDomainSetGcr3 } from './iommu.ts';
 
 const { fn } = amdIommuV2;
@@ -120,4 +120,4 @@ const mnReleaseAndFree = fn(
   { name: 'mn_release' },
 );
 
-export const freeingOps: MmuNotifierOps = { ...iommuMn, release: mnReleaseAndFree };
+export const freeingOps: MmuNotifierOps = { ...uncountedOps, release: mnReleaseAndFree };

@@ -103,7 +103,7 @@ export function amdModule(version: Version): ModuleType {
         const error = yield* amdIommuInitDevice(amdDevice(index));
         if (error !== 0) return error;
       }
-      // Before v3.19 as here: nobody answers requests.
+      // Up to v3.19, as here, nobody answers requests.
       if (version.by === 'invalidateRange') setPprNotifier(pprNotifier);
       const operations = {
         owner: amdIommuV2.text,
@@ -135,7 +135,7 @@ export function amdModule(version: Version): ModuleType {
 const v53: Version = { ops: iommuMn, by: 'invalidateRange' };
 
 /** v3.16, but for the use of the mm that it never gave up, so that release never came: it frees what its caller stands on. */
-export const amdFreeing = amdModule({ ...v53, ops: freeingOps });
+export const amdFreeing = amdModule({ ops: freeingOps, by: 'start' });
 /** v3.17: from start to end the device has an empty table, whoever else has begun. */
 export const amdUncounted = amdModule({ ops: uncountedOps, by: 'start' });
 /** v3.18 (e79df31): starts are counted, and the switch comes after the count. */
@@ -152,4 +152,5 @@ export const amdFixed = amdModule({
   heedsRegister: true,
   putsUnderLock: true,
   queuesUnderLock: true,
+  removesLast: true,
 });

@@ -115,7 +115,7 @@ function withSvm(svm: SvmOps, holdsModule = false): ModuleType {
 
 /** Shared virtual memory as it came in (v5.14): the work looks for the mm when it runs. */
 export const amdkfdSvmV514 = withSvm(svmOps({ ...SVM_LATER, pinnedBy: 'work' }));
-/** v5.18 to v6.5: who puts a range on the list takes the mm into use, and so does the callback while it runs. */
+/** From fa582c6f3684 to a29e067bd389: who puts a range on the list takes the mm into use, and so does the callback. */
 export const amdkfdSvmUsing = withSvm(svmOps({ ...SVM_LATER, usesInCallback: true }));
 /** Without the latter, as later kernels are. */
 export const amdkfdSvm = withSvm(svmOps(SVM_LATER));

@@ -124,7 +124,7 @@ function markRemoved(map: GrantMap, { offset, count }: SlotRange): void {
   for (let at = offset; at < offset + count; at += 1) map.slots.get(at).beingRemoved = true;
 }
 
-/** v5.19: all of it waits for references, the entries too. */
+/** dbe97cff7dd9 (v5.19, unverified): all of it waits for references, the entries too. */
 const unmapAsync = fn(
   function* unmapAsync(map: GrantMap, offset: number, count: number) {
     if ((yield* atomicRead(map.liveGrants)) === 0) return;
@@ -278,8 +278,9 @@ const refuses = fn(
 /** Not while Xen still has something of it mapped. */
 const refusesLive = fn(
   function* refusesLive(priv: GntdevPriv, map: GrantMap, vma: VmArea) {
-    if ((yield* atomicRead(map.liveGrants)) !== 0) return -EAGAIN;
-    return yield* refuses(priv, map, vma);
+    const error = yield* refuses(priv, map, vma);
+    if (error !== 0) return error;
+    return (yield* atomicRead(map.liveGrants)) === 0 ? 0 : -EAGAIN;
   },
   { name: 'gntdev_mmap' },
 );

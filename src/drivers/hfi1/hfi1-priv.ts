@@ -18,7 +18,7 @@
  * Modelled: both caches, their handlers, the work that unpins, what is told to the program, who is charged for pins
  * (mm->pinned_vm), a file that is inherited, eviction from a cache that is full. Simplified: a node is of one page, and
  * so is a request; a file has one context; a cache is limited by its size only, not by RLIMIT_MEMLOCK. Left out:
- * contexts that are shared, the event page.
+ * contexts that are shared, TIDs without caching, the event page.
  *
  * Order of locks: mmap_sem, mmu_rb_handler.lock. Callbacks take that, then invalid_lock.
  */

@@ -15,7 +15,8 @@
  * with several buffers, fences, deletion by a work, one device. Simplified: one address space of the GPU for all;
  * buffers that are not the program's memory have pages of their own from the first use on; a reservation (dma_resv) has
  * one fence, and readers find it under a spinlock; what the kernel retires in a worker or by whoever waits, the engine
- * does as its interrupt. Left out: contexts, relocations, domains, mappings of buffers by programs, the shrinker, tiling,
+ * does as its interrupt; start looks whether the tree is empty under its lock, not before it, too. Left out: rights (any
+ * program may ask for UNSYNCHRONIZED), contexts, relocations, domains, mappings of buffers by programs, the shrinker, tiling,
  * resets, dma-buf.
  *
  * Order of locks, v5.x: mmap_sem, `mm_lock`; struct_mutex, `mm.lock` of a buffer, the notifier's spinlock. Submission

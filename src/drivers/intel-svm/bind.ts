@@ -3,7 +3,7 @@ import { EINVAL, ENOMEM } from '../../base/errno.ts';
 import { isErr, ptrErr } from '../../kernel/err-ptr.ts';
 import { GFP_KERNEL } from '../../kernel/gfp.ts';
 import { mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
-import { kzalloc } from '../../kernel/slab.ts';
+import { kfree, kzalloc } from '../../kernel/slab.ts';
 import { mmput } from '../../mm-types/mm-struct.ts';
 import { currentThread, getTaskMm } from '../../mm-types/task-struct.ts';
 import {
@@ -17,27 +17,37 @@ import {
   SVM_FLAG_SUPERVISOR_MODE,
   version,
   type Binding,
+  type IntelSvm,
 } from './intel-svm.ts';
 import type { PciDev } from './iommu.ts';
 
 const { fn } = intelSvm;
 
+/** One binding more, if the device has one already. pasid_mutex is held. */
+function bindAgain(svm: IntelSvm, dev: PciDev): boolean {
+  const bound = sdevOf(svm, dev);
+  if (bound !== null) bound.users += 1;
+  return bound !== null;
+}
+
 /** pasid_mutex is held: the PASID or -errno. */
 const bindLocked = fn(
   function* bindLocked(binding: Binding) {
-    const svm = yield* version().get(binding);
-    if (isErr(svm)) return ptrErr(svm);
     const { dev } = binding;
-    const bound = sdevOf(svm, dev);
-    if (bound !== null) {
-      bound.users += 1;
-      yield* version().put(svm);
-      return svm.pasid;
-    }
+    const { find, get, put } = version();
+    const known = find(binding);
+    if (known !== null && bindAgain(known, dev)) return known.pasid;
     const sdev = yield* kzalloc(IntelSvmDev, GFP_KERNEL);
-    if (sdev === null) {
-      yield* version().put(svm);
-      return -ENOMEM;
+    if (sdev === null) return -ENOMEM;
+    const svm = known ?? (yield* get(binding));
+    if (isErr(svm)) {
+      yield* kfree(sdev);
+      return ptrErr(svm);
+    }
+    if (bindAgain(svm, dev)) {
+      yield* kfree(sdev);
+      yield* put(svm);
+      return svm.pasid;
     }
     sdev.dev = dev;
     sdev.users = 1;

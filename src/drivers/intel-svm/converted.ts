@@ -75,6 +75,8 @@ const svmPut = fn(function* svmPut(svm: IntelSvm) {
 });
 
 export const svmConverted: SvmVersion = {
+  // The core finds what is shared.
+  find: () => null,
   get: svmGet,
   put: svmPut,
   flushesOwnIommu: true,

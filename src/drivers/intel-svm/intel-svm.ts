@@ -13,7 +13,9 @@
  *
  * Modelled: bind and unbind with all error paths, flags and several devices; both callbacks; page requests. Simplified:
  * the driver of the device is a file that binds and unbinds for the program; SUPERVISOR_MODE has no page tables to walk
- * and gets faults. Left out: callbacks of the device's driver on faults, PASID tables that cannot be made.
+ * and gets faults. Left out: callbacks of the device's driver on faults, and -EBUSY for other ones than those that it
+ * bound with; devices and IOMMUs with limits of their own (-ENOSPC, -EINVAL) or that cannot be enabled; PASID tables that
+ * cannot be made; the drain of page requests at unbind that later kernels have in place of the contract.
  *
  * Lock order: pasid_mutex, mmap_sem (registration), `intel_iommu.lock`. Callbacks take none of them.
  */
@@ -80,7 +82,9 @@ export type IntelSvmDev = InstanceOf<typeof IntelSvmDev>;
 
 /** What is different in a version. */
 export interface SvmVersion {
-  /** Finds or makes the intel_svm of a new binding. pasid_mutex is held; may sleep. Pairs with `put`. */
+  /** The intel_svm that a binding shares, if that can be told before anything is allocated. pasid_mutex is held. */
+  readonly find: (binding: Binding) => IntelSvm | null;
+  /** Makes the intel_svm of a new binding, or finds it. pasid_mutex is held; may sleep. Pairs with `put`. */
   readonly get: KernelCallable<[Binding], IntelSvm | ErrPtr>;
   /** A binding is gone, and no device may use the PASID if it was the last. pasid_mutex is held; may sleep. */
   readonly put: KernelCallable<[IntelSvm], void>;

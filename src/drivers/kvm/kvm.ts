@@ -16,8 +16,8 @@
  * again when something was invalidated meanwhile; accessed bits and their ageing; write-protection for the log of dirty
  * pages; a cache through which the host itself writes to a page of the guest. Simplified: opening /dev/kvm and
  * KVM_CREATE_VM are one, and vCPUs are run through the VM's file; one KVM_RUN runs a given list of instructions; a read
- * fault maps for reading only; all vCPUs of a VM share one TLB, which a flush empties of the range that was zapped.
- * Left out: shadow paging and nesting, large pages, MMIO beyond the exit, asynchronous page faults, address spaces,
+ * fault maps for reading only; all vCPUs of a VM share one TLB, which a flush empties of the range that was zapped, slot by
+ * slot. Left out: the page of the APIC, tlbs_dirty, shadow paging and nesting, large pages, MMIO beyond the exit, asynchronous page faults, address spaces,
  * interrupts. A VM has three slots, two vCPUs and sixteen pages of guest memory.
  *
  * Lock order: `slots_lock`, `mmap_sem` (faults), page-table locks (ageing), `gpc.lock`, `mmu_lock`,

@@ -62,16 +62,21 @@ const handleHvaRange = fn(
   function* handleHvaRange(kvm: Kvm, start: number, end: number, handler: Handler) {
     const index = yield* srcuReadLock(kvm.srcu);
     yield* spinLock(kvm.mmuLock);
-    let result = false;
-    for (const range of yield* gfnRanges(kvm, start, end)) {
-      if (yield* handler(kvm, range)) result = true;
-    }
+    const result = yield* handleRanges(kvm, start, end, handler);
     yield* spinUnlock(kvm.mmuLock);
     yield* srcuReadUnlock(kvm.srcu, index);
     return result;
   },
   { name: 'kvm_handle_hva_range' },
 );
+
+function* handleRanges(kvm: Kvm, start: number, end: number, handler: Handler): Body<boolean> {
+  let result = false;
+  for (const range of yield* gfnRanges(kvm, start, end)) {
+    if (yield* handler(kvm, range)) result = true;
+  }
+  return result;
+}
 
 function* ageAndFlush(kvm: Kvm, range: GfnRange): Body<boolean> {
   const isYoung = yield* kvmAgeGfnRange(kvm, range, true);
@@ -117,7 +122,7 @@ const kvmMmuNotifierTestYoung = fn(function* kvmMmuNotifierTestYoung(
 
 /**
  * `kvm_set_spte_hva`: an SPTE of the old page becomes one of the new page. Since a start has come before, there is
- * none, unless somebody calls this without.
+ * none, unless somebody calls this without. That v6.1 counts as v5.3 does is unverified.
  */
 const kvmMmuNotifierChangePte = fn(function* kvmMmuNotifierChangePte(
   mn: MmuNotifier,
@@ -127,7 +132,6 @@ const kvmMmuNotifierChangePte = fn(function* kvmMmuNotifierChangePte(
 ) {
   const kvm = mmuNotifierToKvm(mn);
   function* set(_: Kvm, range: GfnRange): Body<boolean> {
-    yield* kvmNextNotifierSeq(kvm);
     if (!kvm.spt.table.has(range.first)) return false;
     // What the program may write is looked up anew, and so is marked as written.
     const entry = pteWrite(pte) ? null : { pfn: ptePfn(pte), isWritable: false };
@@ -135,7 +139,13 @@ const kvmMmuNotifierChangePte = fn(function* kvmMmuNotifierChangePte(
     yield* kvmFlushRemoteTlbs(kvm, range);
     return true;
   }
-  yield* handleHvaRange(kvm, address, address + PAGE_SIZE, set);
+  const index = yield* srcuReadLock(kvm.srcu);
+  yield* spinLock(kvm.mmuLock);
+  // What was looked up is old, also where no slot is.
+  yield* kvmNextNotifierSeq(kvm);
+  yield* handleRanges(kvm, address, address + PAGE_SIZE, set);
+  yield* spinUnlock(kvm.mmuLock);
+  yield* srcuReadUnlock(kvm.srcu, index);
 });
 
 /** The mm ends, or the VM does. No vCPU runs: their threads were of this mm. */

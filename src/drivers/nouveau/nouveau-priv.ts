@@ -6,7 +6,9 @@
  *
  * Modelled: enabling SVM on a client, its channel, replayable faults and their window, the hole that the driver keeps
  * for itself, invalidation, the end by close. Simplified: a client has one channel; a window is as many pages as have
- * faults side by side. Left out: migration to the GPU's memory, buffers of the driver, everything about graphics.
+ * faults side by side. Left out: migration to the GPU's memory, buffers of the driver, everything about
+ * graphics, and the form of v6.1: registered by `__mmu_notifier_register`, put with a tombstone that callbacks look at, and
+ * an interval notifier for each fault.
  */
 import { listHead } from '../../kernel/list.ts';
 import { moduleText } from '../../kernel/module.ts';

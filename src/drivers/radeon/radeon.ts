@@ -14,7 +14,7 @@
  * radeon_bo is GEM object, TTM buffer object and TTM backing in one, with one reference counter; buffers that are not
  * the program's memory have pages of their own, VRAM is left out; wound/wait of reservations is replaced by an order
  * of addresses. Left out: virtual memory of the board, prime, tiling, resets (with exclusive_lock), mapping of
- * buffers by programs.
+ * buffers by programs, reservations and validations that fail in a callback.
  *
  * Lock order: mmap_sem, `radeon_mn.lock`, `resv` of a buffer, `gart_lock`. Command submission holds mmap_sem and
  * reservations while it looks pages up.

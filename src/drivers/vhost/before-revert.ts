@@ -116,9 +116,7 @@ const vhostUninitVqMaps = fn(function* vhostUninitVqMaps(vq: VhostVirtqueue) {
 const start = fn(
   function* start(dev: VhostDev) {
     dev.mmuNotifier.ops = vhostMmuNotifierOps;
-    // What it returns is not looked at.
-    yield* mmuNotifierRegisterV53(dev.mmuNotifier, dev.mm!);
-    return 0;
+    return yield* mmuNotifierRegisterV53(dev.mmuNotifier, dev.mm!);
   },
   { name: 'vhost_dev_set_owner' },
 );
@@ -141,6 +139,7 @@ const setAddr = fn(
     if (error === 0) setVringAddr(vq, request);
     // Also of what was refused.
     vhostSetupVqUaddr(vq, request);
+    // What it returns is not looked at.
     yield* mmuNotifierRegisterV53(dev.mmuNotifier, dev.mm!);
     return error;
   },
