@@ -305,6 +305,8 @@ export class EventLog implements Tracer, Watch {
     isVisible: boolean,
     describe: () => readonly [string, string],
   ): void {
+    // Not its own doing: somebody asks what its next step would touch, as often as it takes.
+    if (!kernel.isStepping && events.task.hasStarted) return;
     const step = this.plainStep;
     const isPinned = isVisible && step >= 0 && kernel.currentTask.lastStep === step;
     if (isPinned) events.lastStep = step;

@@ -86,7 +86,11 @@ export interface JudgeOptions extends SearchOptions {
 }
 
 /** Before anything has run: then all may be a step. */
-const NOTHING_KNOWN: Known = { fit: () => 0, isTouched: () => false };
+const NOTHING_KNOWN: Known = {
+  fit: () => 0,
+  isTouched: () => false,
+  isInside: () => false,
+};
 
 /** Names that a message offers for what is misspelt. */
 const NEAREST_COUNT_MAX = 3;
@@ -123,6 +127,8 @@ class Judge {
       fit: (step) => bestScore(step, scope),
       isTouched: (name) =>
         scope.some(({ table }) => table.sorts.some((sort) => touches(sort, name))),
+      isInside: (step, outer) =>
+        bestScore({ ...step, within: [...step.within, outer] }, scope) < Infinity,
     });
     const puzzles = this.puzzlesOf(claim, scope);
     if (puzzles.length > 0) return { claim, verdict: 'ambiguous', variants: [], puzzles };
@@ -370,8 +376,13 @@ function overall(variants: readonly VariantAnswer[]): ClaimVerdict {
 function hasReading({ step, scoreMax }: Sought, { table }: Subject): boolean {
   return (
     step.mention.kind === 'finding' ||
-    table.sorts.some((sort: EventSort) => scoreOf(step, sort) <= scoreMax)
+    table.sorts.some((sort: EventSort) => fitsWithin(scoreOf(step, sort), scoreMax))
   );
+}
+
+/** What fits nowhere has no limit. */
+function fitsWithin(score: number, scoreMax: number): boolean {
+  return score < Infinity && score <= scoreMax;
 }
 
 /** How well the event fits that fits best, of all that any of them has. */

@@ -4,11 +4,13 @@
  *
  * Let D be the events that lie in the past of those chosen so far. A further event fits if it is not in D.
  * Of the events of one task that fit, the earliest has the smallest past; so to choose it is never
- * wrong, and only which task a step belongs to has to be tried.
+ * wrong, and only which task a step belongs to has to be tried. Sections are the exception: a lock that is taken
+ * and let go of in one column is meant to be held in between, so each beginning is tried with its own end.
  */
 import type { Finding } from '../kernel/finding.ts';
 import type { Task } from '../kernel/task.ts';
 import type { EventLog, TaskEvents } from './event-log.ts';
+import { sectionEdge, type SectionEdge } from './section-edge.ts';
 
 /** One step of a claim, ready to be compared with events. */
 export interface Atom {
@@ -66,7 +68,7 @@ export interface MatchOptions {
 }
 
 /** Choices that are tried in one execution. */
-const CHOICE_COUNT_MAX = 2_000;
+const CHOICE_COUNT_MAX = 10_000;
 
 export class Matcher {
   /** The failure that came latest in the claim; null if the last comparison succeeded at once. */
@@ -118,26 +120,65 @@ export class Matcher {
       return true;
     }
     for (const { task } of this.candidates(atom.label)) {
-      if (this.choices >= CHOICE_COUNT_MAX) {
-        this.wasCut = true;
-        return false;
-      }
-      this.choices += 1;
       const from = (rowUsed.has(task.index) ? past : rowPast)[task.index] ?? 0;
-      const at = this.next(index, task.index, from);
-      if (at < 0) {
-        this.note(index, task.index, from);
-        continue;
-      }
       const isBinding = atom.label !== null && !this.bound.has(atom.label);
-      if (isBinding) this.bound.set(atom.label as string, task.index);
-      this.chosen.push({ task: task.index, at });
-      const now = this.join(past, task.index, at);
-      if (this.from(index + 1, now, rowPast, new Set([...rowUsed, task.index]))) return true;
-      this.chosen.pop();
-      if (isBinding) this.bound.delete(atom.label as string);
+      let at = this.next(index, task.index, from);
+      if (at < 0) this.note(index, task.index, from);
+      while (at >= 0) {
+        if (this.choices >= CHOICE_COUNT_MAX) {
+          this.wasCut = true;
+          return false;
+        }
+        this.choices += 1;
+        if (isBinding) this.bound.set(atom.label as string, task.index);
+        this.chosen.push({ task: task.index, at });
+        const now = this.join(past, task.index, at);
+        if (this.from(index + 1, now, rowPast, new Set([...rowUsed, task.index]))) return true;
+        this.chosen.pop();
+        if (isBinding) this.bound.delete(atom.label as string);
+        // The earliest is as good as any other, but for the beginning of a section of which the end is claimed, too.
+        const isTried = !this.opensClaimed(index, task.index, at);
+        at = isTried ? -1 : this.next(index, task.index, at + 1);
+      }
     }
     if (this.failure === null) this.note(index, -1, 0);
+    return false;
+  }
+
+  /** Whether the event begins a section, and a later step of the claim may be its end. */
+  private opensClaimed(index: number, task: number, at: number): boolean {
+    const section = this.sectionOf(task, at);
+    if (section === null || !section.isBegin) return false;
+    const { sorts } = this.trace.log.table;
+    return this.atoms.slice(index + 1).some(({ readings }) =>
+      readings.some((reading, id) => {
+        if (reading < 0) return false;
+        const end = sectionEdge(sorts[id]);
+        return end !== null && !end.isBegin && end.object === section.object;
+      }),
+    );
+  }
+
+  private sectionOf(task: number, at: number): SectionEdge | null {
+    const { log } = this.trace;
+    return sectionEdge(log.table.sorts[(log.tasks[task] as TaskEvents).ids[at] as number]);
+  }
+
+  /**
+   * Whether the event ends another section than the one that was chosen to begin: "lock, unlock" in one
+   * column are of one section.
+   */
+  private endsAnother(task: number, at: number): boolean {
+    const edge = this.sectionOf(task, at);
+    if (edge === null || edge.isBegin) return false;
+    const begin = this.chosen.findLast((one) => {
+      const other = one.task === task ? this.sectionOf(task, one.at) : null;
+      return other !== null && other.object === edge.object;
+    });
+    if (begin === undefined || this.sectionOf(task, begin.at)?.isBegin !== true) return false;
+    for (let between = begin.at + 1; between < at; between += 1) {
+      if (this.sectionOf(task, between)?.object === edge.object) return true;
+    }
     return false;
   }
 
@@ -176,9 +217,10 @@ export class Matcher {
     if (reading < 0) return false;
     const { only } = this.options;
     if (only !== undefined && only[0] === index && only[1] !== reading) return false;
+    if (this.endsAnother(task, at)) return false;
     if (result === null || isPinned[at] !== true) return true;
     const shown = this.trace.log.resultOf(steps[at] as number);
-    return shown === null || shown.text === result;
+    return shown === null || isResult(result, shown.text);
   }
 
   /** `past` with the event and all that comes before it. */
@@ -220,6 +262,12 @@ export class Matcher {
       bound: new Map(this.bound),
     };
   }
+}
+
+/** Whether what is claimed is what was returned; C has no words for yes and no. */
+function isResult(claimed: string, shown: string): boolean {
+  const asNumber = { true: '1', false: '0' }[shown];
+  return claimed === shown || claimed === asNumber;
 }
 
 const WEIGHT = { order: 2, 'own-order': 1, absent: 0 } as const;

@@ -139,7 +139,9 @@ function nameMentionScore(mention: Mention, sort: EventSort): number {
       return role === 'enter' ? score : NONE;
     case 'begin':
       // With what it returns, the return is meant.
-      return role === 'at' && result === null ? score : NONE;
+      if (role !== 'at' || result !== null) return NONE;
+      // What stands in the brackets cannot be compared: an operation that it fits is meant rather.
+      return score + ((mention.args ?? '').trim() === '' ? 0 : ARGS_DIFFER);
     case 'return': {
       if (result === null) return role === 'return' ? score : NONE;
       const isSaid = sort.text.endsWith(` returns ${result}`);

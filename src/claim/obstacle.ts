@@ -63,7 +63,8 @@ export function obstacleOf(
   }
   const event = failure.event as Chosen;
   const after = failure.chosen.findIndex((one) => isInPast(rerun, event, one));
-  const later = failure.chosen[after] as Chosen;
+  const later = failure.chosen[after];
+  if (later === undefined) return { ...base, after: null, reasons: [] };
   return { ...base, after, reasons: whyBefore(rerun, event, later) };
 }
 
@@ -176,11 +177,12 @@ function linkText(rerun: Rerun, from: number, to: number, isAfter: boolean): Rea
     }
     if (path !== null) {
       const since = rerun.text(rerun.heldSince(path, from));
+      const waits = /trylock/.test(nameOfOperation(b)) ? 'succeeds only after' : 'has to wait for';
       return {
         kind: 'lock',
         object: path,
         holder: one,
-        text: `task '${one}' holds ${path} from ${since} to ${a}, and ${b} of '${other}' has to wait for it`,
+        text: `task '${one}' holds ${path} from ${since} to ${a}, and ${b} of '${other}' ${waits} it`,
       };
     }
     if (isStart(rerun, from, to)) {

@@ -108,7 +108,7 @@ function withoutTabs(text: string): string {
 const RULE = /^[\s\-=_|+:─━┄·]*$/;
 const COMMENT = /^\s*(?:#|\/\/)/;
 /** What says that something is left out, or stands beside the steps. */
-const FILLER = /^(?:\.{2,}|…|\[[^\]]*\]|<[^<>]*>|-+|\*+|\||return(?: \S+)?)$/;
+const FILLER = /^(?:\.{2,}|…|\[[^\]]*\]|\([^()]*\)|<[^<>]*>|-+|\*+|\||`{3}\w*|returns?(?: \S+)?)$/;
 
 // ---- tables ---------------------------------------------------------------------------------------
 
@@ -252,7 +252,7 @@ function isOpen(text: string): boolean {
 const NUMBER = /^\s*(?:\(?\d{1,3}[.):]\)?|step\s+\d{1,3}[.:)]?|[-*•])\s+/i;
 /** `CPU 0:`, `[T1]`, `On CPU1,`, `Thread A`; or the name of a task, with a colon. */
 const SPEAKER =
-  /^\s*(?:(?:on|in|then|and|meanwhile|,)[\s,]+)*\[?((?:cpu|core|thread|task)\s?[#-]?\s?(?:\d{1,2}|[A-Z])|[TP]\d{1,2})\b(?:\s*\([\w :-]*\))?\]?(?:[:,>]|\s+-+>?|(?='s\s)|(?=\s)|$)\s*/i;
+  /^\s*(?:(?:on|in|then|and|meanwhile|,)[\s,]+)*\[?((?:(?:cpu|core|thread|task)\s?[#-]?\s?(?:\d{1,2}|[A-Z])|[TP]\d{1,2})\b(?:\s*\([\w :-]*\))?)\]?(?:[:,>]|\s+-+>?|(?='s\s)|(?=\s)|$)\s*/i;
 const NAMED_SPEAKER = /^\s*\[?([A-Za-z][\w -]{0,30}?)\]?:\s+(?=\S)/;
 /** Somewhere in a sentence. */
 const MENTIONED_SPEAKER = /\b((?:cpu|core|thread|task)\s?#?\d{1,2}|T\d{1,2})\b/i;
@@ -310,7 +310,11 @@ function unified(cells: readonly ClaimCell[]): ClaimCell[] {
   const first = new Map<string, string>();
   return cells.map((cell) => {
     if (cell.label === null) return cell;
-    const key = cell.label.toLowerCase().replaceAll(/[\s#-]/g, '');
+    // `CPU0 (open)` once is enough.
+    const key = cell.label
+      .toLowerCase()
+      .replace(/\([^()]*\)/, '')
+      .replaceAll(/[\s#-]/g, '');
     const label = first.get(key) ?? cell.label;
     first.set(key, label);
     return { ...cell, label };

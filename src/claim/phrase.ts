@@ -69,6 +69,8 @@ const ENGLISH = new Set(
   ).split(' '),
 );
 
+const LOCK = /^(?:mutex|spin|down|read|write|rcu_read|srcu_read)_(?:lock|read|write)(?:_\w+)?$/;
+
 /** Bare words that are never names: messages of operations have them, and so the index of words. */
 const NEVER_NAMES = new Set(
   (
@@ -174,6 +176,8 @@ class Scanner {
   private at = 0;
   private verb: Verb | null = null;
   private role: Role = 'at';
+  /** After `without`, up to the end of what is said of it. */
+  private isDenied = false;
 
   constructor(text: string, isKnown: (word: string) => boolean) {
     this.text = text;
@@ -226,7 +230,10 @@ class Scanner {
   private chain(chain: string | null): void {
     if (chain === null) {
       // Commas and full stops end what a verb is about.
-      if (/[.,:;]/.test(this.text[this.at] as string)) this.role = 'at';
+      if (/[.,:;]/.test(this.text[this.at] as string)) {
+        this.role = 'at';
+        this.isDenied = false;
+      }
       this.at += 1;
       return;
     }
@@ -240,6 +247,11 @@ class Scanner {
     const name = /[a-z][A-Z]/.test(last) ? kernelName(last) : last;
     const isName = args !== null || (!isPath && this.isMeant(word, name));
     if (!isName && !isPath && !(this.verb !== null && word.includes('_'))) return;
+    // What is said not to be done is no step; nor is a lock that something is done under.
+    if (this.isDenied || (this.role === 'within' && LOCK.test(name))) {
+      this.role = 'at';
+      return;
+    }
     const isSyscall = /\bsyscall $/.test(this.text.slice(0, from));
     const shown = (isSyscall ? SYSCALL : '') + this.text.slice(from, this.at);
     const after = this.text.slice(this.at, this.at + 200);
@@ -294,7 +306,8 @@ class Scanner {
       this.verb = verb[0];
       return true;
     }
-    if (/^(?:in|inside|within|under|during|via)$/.test(lower)) this.role = 'within';
+    if (/^(?:without|never|not|doesn|misses|missing|forgets)$/.test(lower)) this.isDenied = true;
+    else if (/^(?:in|inside|within|under|during|via)$/.test(lower)) this.role = 'within';
     else if (/^(?:enters?|entering|entered)$/.test(lower)) this.role = 'enter';
     else if (/^(?:leaves?|left|returns?|returned|returning)$/.test(lower)) this.role = 'return';
     else if (/^(?:calls?|runs?|does|and|then|while|before|after)$/.test(lower)) this.role = 'at';

@@ -20,6 +20,8 @@ export interface Known {
   readonly fit: (step: ClaimStep) => number;
   /** Whether operations touch something that is called so. */
   readonly isTouched: (name: string) => boolean;
+  /** Whether what fits the step can be inside a call of `outer`. */
+  readonly isInside: (step: ClaimStep, outer: Mention) => boolean;
 }
 
 /**
@@ -42,7 +44,7 @@ export function stepsOf({ format, labels, cells }: ParsedClaim, words: Words, kn
       within,
     }));
     const hasCall = made.some(({ mention }) => mention.args !== null);
-    const kept = made.filter((step) => !isContext(step, hasCall, known));
+    const kept = placed(made, known).filter((step) => !isContext(step, hasCall, known));
     if (made.length === 0) empty.push({ line, text });
     // With nothing else in the cell, the path is what is asked about.
     else steps.push(...(kept.length > 0 ? kept : made.slice(0, 1)));
@@ -56,6 +58,21 @@ export function stepsOf({ format, labels, cells }: ParsedClaim, words: Words, kn
   return { format, labels, steps, empty };
 }
 
+function withinToo(step: ClaimStep, outer: Mention): ClaimStep {
+  return { ...step, within: [...step.within, outer] };
+}
+
+/** "f() does this: a, b" says where a and b are; f is no step besides. */
+function placed(steps: readonly ClaimStep[], known: Known): readonly ClaimStep[] {
+  const [first, ...others] = steps;
+  if (first === undefined || others.length === 0) return steps;
+  const { mention } = first;
+  if (mention.kind !== 'name' || mention.role !== 'at' || mention.result !== null) return steps;
+  const inner = others.filter((step) => step.mention.kind !== 'finding');
+  if (inner.length === 0 || !inner.every((step) => known.isInside(step, mention))) return steps;
+  return others.map((step) => (step.mention.kind === 'finding' ? step : withinToo(step, mention)));
+}
+
 /**
  * A path that nothing touches; a word that may be English, unless it is a name as it stands; a field that no
  * function is called like: "drops ms_refcnt".
@@ -67,12 +84,23 @@ function isContext(step: ClaimStep, hasCall: boolean, { fit, isTouched }: Known)
   return hasCall || fit(step) >= LOOSE_FIT;
 }
 
+/** "In f: a, b" is about both; "a, then b in f" about b. */
+function withPlaces(mentions: readonly Mention[]): { mention: Mention; within: Mention[] }[] {
+  const leading: Mention[] = [];
+  const steps: { mention: Mention; within: Mention[] }[] = [];
+  for (const mention of mentions) {
+    if (mention.role !== 'within') steps.push({ mention, within: [...leading] });
+    else if (steps.length === 0) leading.push(mention);
+    else steps.at(-1)?.within.push(mention);
+  }
+  return steps;
+}
+
 function stepsOfCell(
   mentions: readonly Mention[],
 ): { readonly mention: Mention; readonly within: readonly Mention[] }[] {
   const around = mentions.filter(({ role }) => role === 'within');
-  const others = mentions.filter(({ role }) => role !== 'within');
-  if (others.length > 0) return others.map((mention) => ({ mention, within: around }));
+  if (around.length < mentions.length) return withPlaces(mentions);
   // "CPU1 is in invalidate_range_start": it has come there.
   const innermost = around[0];
   if (innermost === undefined) return [];

@@ -42,7 +42,7 @@ export async function judgeRequest(
   const answer = judgeClaim(source, {
     scenarios,
     catalogue: SCENARIOS,
-    index: scenarios === null ? await wordIndex() : null,
+    index: request.file === null ? await wordIndex() : null,
     variant: variant === null || scenarios === null ? variant : variantOf(scenarios, variant),
     nearest,
     resolvePlace,
@@ -59,7 +59,7 @@ export async function judgeRequest(
   return { kind: 'result', text, json, report: null, exitCode: EXIT_OF[answer.verdict] };
 }
 
-/** Where to look for a claim that names no scenario. */
+/** Where to look for a claim that names no scenario, and what else there is for names that one does not know. */
 async function wordIndex(): Promise<WordIndex> {
   const { WORDS } = await import('../catalogue/words.ts');
   return new WordIndex(WORDS);

@@ -88,15 +88,23 @@ class Presenter {
       }
       return this.lines.join('\n');
     }
-    for (const variant of variants) this.variant(variant);
+    const isMany = variants.length > VARIANTS_TOLD_MAX;
+    const told = isMany ? variants.filter((one) => one.verdict !== 'not-reachable') : variants;
+    for (const variant of isMany ? told.slice(0, VARIANTS_DRAWN_MAX) : told) this.variant(variant);
     if (variants.length > 1) {
       this.say(this.style.bold(`in all: ${WORDS[verdict]}`));
-      const width = Math.max(...variants.map((one) => titleOfVariant(one).length));
-      for (const one of variants) {
+      const width = Math.max(0, ...told.map((one) => titleOfVariant(one).length));
+      for (const one of told) {
         this.say(`  ${titleOfVariant(one).padEnd(width)}  ${WORDS[one.verdict]}`);
       }
+      if (isMany) this.leftOut(variants.length - told.length);
     } else this.lines.pop();
     return this.lines.join('\n');
+  }
+
+  private leftOut(count: number): void {
+    if (count === 0) return;
+    this.say(`  not reachable in ${plural(count, 'other')}; --scenario NAME says why`);
   }
 
   private say(text: string, indent = 0): void {
@@ -208,6 +216,10 @@ function puzzleText({ line, text, verb, kind, nearest, scenarios }: Puzzle): str
       return unreachable(kind);
   }
 }
+
+/** Of more variants only those are told of in which the claim may be, and some of them drawn. */
+const VARIANTS_TOLD_MAX = 12;
+const VARIANTS_DRAWN_MAX = 3;
 
 /** Names beyond these are counted. */
 const SCENARIOS_SHOWN_MAX = 4;

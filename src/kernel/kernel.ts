@@ -45,6 +45,9 @@ export type TaskBody = () => Body<unknown>;
 const ARENA_STRIDES = [2 ** 36, 2 ** 30, 2 ** 24, 2 ** 18] as const;
 
 export class Kernel extends Engine {
+  /** Whether a task does something: not while it is only asked what it would do. */
+  isStepping = false;
+
   // ---- what explorers use -------------------------------------------------------------------
 
   /** Whether the task can take its next step now. */
@@ -101,6 +104,7 @@ export class Kernel extends Engine {
       this.checkText(task);
       this.touchFor(operation, task);
       if (this.awaited.size > 0) for (const item of this.awaited) item.before?.(task, operation);
+      this.isStepping = true;
       const result = operation.perform(task, outcome & ~PAUSE);
       this.notifyOrdered(task);
       this.tracer?.onResult(task, result);
@@ -114,6 +118,7 @@ export class Kernel extends Engine {
     } catch (error) {
       this.endByError(task, error);
     }
+    this.isStepping = false;
     if (this.awaited.size > 0) for (const item of this.awaited) item.poll();
     setRunning(before);
   }
