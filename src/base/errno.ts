@@ -62,3 +62,12 @@ export function errnoName(value: number): string {
   const name = value < 0 ? NAMES[-value] : undefined;
   return name === undefined ? String(value) : `-${name}`;
 }
+
+const NUMBERS: ReadonlyMap<string, number> = new Map(
+  Object.entries(NAMES).map(([number, name]) => [`-${name}`, -Number(number)]),
+);
+
+/** `-ENOMEM` → `-12`; NaN for a name that is not here. */
+export function errnoNumber(name: string): number {
+  return NUMBERS.get(name) ?? NaN;
+}

@@ -3,8 +3,16 @@ import type { Execution } from '../check/exploration.ts';
 import type { Schedule } from '../check/program.ts';
 import { identityOf } from '../check/shorten.ts';
 import type { Finding } from '../kernel/finding.ts';
-import type { EventLog } from './event-log.ts';
-import { saysMore, type Atom, type Failure, type Match } from './match.ts';
+import type { EventLog, TaskEvents } from './event-log.ts';
+import {
+  hasOutcome,
+  outcomeAt,
+  readingAt,
+  saysMore,
+  type Atom,
+  type Failure,
+  type Match,
+} from './match.ts';
 import type { Meaning } from './meaning.ts';
 
 /** An execution that shows a claim, put into its order. */
@@ -45,12 +53,18 @@ export class Found {
   nearest: Nearest | null = null;
   readonly reached: boolean[][];
   readonly witnesses: (Witness | null)[];
+  /** What the steps give where that is not what is claimed; not filled up where it is, elsewhere. */
+  readonly otherOutcomes: readonly Set<string>[];
+  /** Whether some execution ends in what a step says, after whatever steps. */
+  readonly ends: boolean[];
   readonly endings = new Map<string, Ending>();
   private offers = 0;
 
   constructor(meanings: readonly Meaning[]) {
     this.reached = meanings.map(({ readings }) => readings.map(() => false));
     this.witnesses = meanings.map(() => null);
+    this.ends = meanings.map(() => false);
+    this.otherOutcomes = meanings.map(() => new Set());
   }
 
   noteMatch(findings: readonly Finding[]): void {
@@ -85,16 +99,30 @@ export class Found {
     this.nearest = { failure, schedule: run.schedule };
   }
 
-  noteWitnesses({ tasks }: EventLog, atoms: readonly Atom[], run: Execution): void {
+  noteWitnesses(log: EventLog, atoms: readonly Atom[], run: Execution): void {
     for (const [index, witness] of this.witnesses.entries()) {
       if (witness !== null) continue;
-      const { readings } = atoms[index] as Atom;
-      const has = tasks.find(({ ids }) => ids.some((id) => (readings[id] ?? -1) >= 0));
+      const atom = atoms[index] as Atom;
+      const { fitsEnd } = atom;
+      if (fitsEnd !== null && run.kernel.findings.some(fitsEnd)) this.ends[index] = true;
+      const others = this.otherOutcomes[index] as Set<string>;
+      const has = log.tasks.find((events) => hasEvent(atom, log, events, others));
       if (has !== undefined) {
         this.witnesses[index] = { schedule: run.schedule, task: has.task.name };
       }
     }
   }
+}
+
+/** Whether one of the events is a step of the claim; what those give that are but for that goes to `others`. */
+function hasEvent(atom: Atom, log: EventLog, events: TaskEvents, others: Set<string>): boolean {
+  return events.ids.some((_, at) => {
+    if (readingAt(atom, events, at) < 0) return false;
+    const shown = outcomeAt(log, events, at);
+    if (hasOutcome(atom, shown)) return true;
+    others.add(shown as string);
+    return false;
+  });
 }
 
 /** What leads to a finding is what a claim is about; then, what is easier to follow. */

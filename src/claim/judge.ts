@@ -14,14 +14,21 @@ import {
 import { UsageError } from '../base/usage-error.ts';
 import type { AnyScenario } from '../check/scenario.ts';
 import type { EventSort } from './event-log.ts';
-import { scoreLimit, scoreOf, touches, type ClaimStep, type Reading } from './meaning.ts';
-import { obstacleOf, type Obstacle } from './obstacle.ts';
+import {
+  isOnSameField,
+  scoreLimit,
+  scoreOf,
+  touches,
+  type ClaimStep,
+  type Reading,
+} from './meaning.ts';
+import { obstacleOf, type Obstacle, type Seen } from './obstacle.ts';
 import { parseClaim, type ParsedClaim } from './parse.ts';
 import type { Shown } from './found.ts';
 import { ClaimSearch, type SearchOptions, type SearchResult, type Sought } from './search.ts';
 import { Subject } from './subject.ts';
 import type { WordIndex } from './word-index.ts';
-import { squeezed, type Verb, type Words } from './phrase.ts';
+import { saidOf, squeezed, type Verb, type Words } from './phrase.ts';
 import { stepsOf, type Claim, type Known } from './steps.ts';
 
 export type ClaimVerdict = 'reachable' | 'not-reachable' | 'ambiguous' | 'undecided';
@@ -133,7 +140,10 @@ class Judge {
     const puzzles = this.puzzlesOf(claim, scope);
     if (puzzles.length > 0) return { claim, verdict: 'ambiguous', variants: [], puzzles };
     const sought = claim.steps.map((step): Sought => {
-      return { step, scoreMax: scoreLimit(bestScore(step, scope)) };
+      const isElsewhere = scope.some(({ table }) =>
+        table.sorts.some((sort) => isOnSameField(step, sort)),
+      );
+      return { step, scoreMax: scoreLimit(bestScore(step, scope), isElsewhere) };
     });
     const having = isNamed ? scope : candidatesFor(sought, scope);
     const subjects = having.filter((one) => variant === null || one.variant === variant);
@@ -144,7 +154,7 @@ class Judge {
     const names = [...new Set(subjects.map(({ scenario }) => scenario.name))];
     if (!isNamed && names.length > CLAIM_SCENARIO_COUNT_MAX) {
       const { line, mention } = claim.steps[0] as ClaimStep;
-      const everywhere = { line, text: mention.text, verb: null, nearest: [], scenarios: names };
+      const everywhere = { line, text: saidOf(mention), verb: null, nearest: [], scenarios: names };
       const puzzle = { ...everywhere, kind: 'everywhere' } as const;
       return { claim, verdict: 'ambiguous', variants: [], puzzles: [puzzle] };
     }
@@ -231,7 +241,7 @@ class Judge {
         if ((index?.placesOf(step.mention)?.length ?? 0) > 0) continue;
         puzzles.push({
           line: step.line,
-          text: step.mention.text,
+          text: saidOf(step.mention),
           verb: step.mention.verb,
           kind: 'unknown',
           nearest: this.nearestTo(step),
@@ -260,7 +270,7 @@ class Judge {
   private apart(steps: readonly Sought[], scope: readonly Subject[]): Puzzle[] {
     return steps.map(({ step: { line, mention } }, at) => ({
       line,
-      text: mention.text,
+      text: saidOf(mention),
       verb: mention.verb,
       kind: 'elsewhere',
       nearest: [],
@@ -306,15 +316,20 @@ class Judge {
     const { nearest } = result;
     const obstacle =
       verdict === 'not-reachable' && nearest !== null
-        ? obstacleOf(
-            subject,
-            nearest,
-            result.witnesses[nearest.failure.atom] ?? null,
-            steps[nearest.failure.atom]?.label ?? null,
-          )
+        ? obstacleOf(subject, nearest, seenOf(result, steps, nearest.failure.atom))
         : null;
     return { subject, verdict, result, shown: result.shown, obstacle, readings };
   }
+}
+
+/** What is known of a step that cannot come where it stands. */
+function seenOf(result: SearchResult, steps: readonly ClaimStep[], step: number): Seen {
+  return {
+    label: steps[step]?.label ?? null,
+    witness: result.witnesses[step] ?? null,
+    otherOutcomes: [...(result.otherOutcomes[step] ?? [])],
+    isEnd: result.ends[step] === true,
+  };
 }
 
 /** Surveys; false if it cannot be run, which is an error only where it was asked for. */

@@ -10,6 +10,7 @@
 import type { Finding } from '../kernel/finding.ts';
 import type { Task } from '../kernel/task.ts';
 import type { EventLog, TaskEvents } from './event-log.ts';
+import { isOutcome, type Outcome } from './outcome.ts';
 import { sectionEdge, type SectionEdge } from './section-edge.ts';
 
 /** One step of a claim, ready to be compared with events. */
@@ -21,7 +22,7 @@ export interface Atom {
   /** For each sort of event the reading of the step that it fits, or -1. */
   readonly readings: readonly number[];
   /** What the operation must have returned; null for anything. */
-  readonly result: string | null;
+  readonly outcome: Outcome | null;
   /** Whether it is said of the end of an execution. */
   readonly fitsEnd: ((finding: Finding) => boolean) | null;
 }
@@ -211,16 +212,14 @@ export class Matcher {
   }
 
   private fits(index: number, task: number, at: number): boolean {
-    const { readings, result } = this.atoms[index] as Atom;
-    const { ids, steps, isPinned } = this.trace.log.tasks[task] as TaskEvents;
-    const reading = readings[ids[at] as number] ?? -1;
+    const atom = this.atoms[index] as Atom;
+    const { log } = this.trace;
+    const events = log.tasks[task] as TaskEvents;
+    const reading = readingAt(atom, events, at);
     if (reading < 0) return false;
     const { only } = this.options;
     if (only !== undefined && only[0] === index && only[1] !== reading) return false;
-    if (this.endsAnother(task, at)) return false;
-    if (result === null || isPinned[at] !== true) return true;
-    const shown = this.trace.log.resultOf(steps[at] as number);
-    return shown === null || isResult(result, shown.text);
+    return !this.endsAnother(task, at) && hasOutcome(atom, outcomeAt(log, events, at));
   }
 
   /** `past` with the event and all that comes before it. */
@@ -264,10 +263,19 @@ export class Matcher {
   }
 }
 
-/** Whether what is claimed is what was returned; C has no words for yes and no. */
-function isResult(claimed: string, shown: string): boolean {
-  const asNumber = { true: '1', false: '0' }[shown];
-  return claimed === shown || claimed === asNumber;
+/** The reading of a step of a claim that an event is, or -1. */
+export function readingAt({ readings }: Atom, { ids }: TaskEvents, at: number): number {
+  return readings[ids[at] as number] ?? -1;
+}
+
+/** What an operation gave, as pictures show it; null for events that give nothing. */
+export function outcomeAt(log: EventLog, events: TaskEvents, at: number): string | null {
+  if (events.isPinned[at] !== true) return null;
+  return log.resultOf(events.steps[at] as number)?.text ?? null;
+}
+
+export function hasOutcome({ outcome }: Atom, shown: string | null): boolean {
+  return outcome === null || shown === null || isOutcome(outcome, shown);
 }
 
 const WEIGHT = { order: 2, 'own-order': 1, absent: 0 } as const;

@@ -10,6 +10,7 @@ import { unreachable } from '../base/assert.ts';
 import type { Finding } from '../kernel/finding.ts';
 import type { EventSort, EventTable } from './event-log.ts';
 import { nameOfOperation } from './event-log.ts';
+import { isOutcome } from './outcome.ts';
 import { squeezed, SYSCALL, type Mention, type Verb } from './phrase.ts';
 
 /** One step of a claim. */
@@ -69,10 +70,39 @@ const NAME_WEIGHT = 10;
 /** From this score on a name fits only by its end or its beginning. */
 export const LOOSE_FIT = NAME_ENDS * NAME_WEIGHT;
 
-/** The score up to which events fit, if in some scenario one fits so well. */
-export function scoreLimit(best: number): number {
-  return best + ABOUT;
+/**
+ * The score up to which events fit, if in some scenario one fits so well.
+ *
+ * @param isElsewhere whether the field that is spoken of is known, by operations of the same kind: `mm_users`
+ * is not `mm_count` under another name.
+ */
+export function scoreLimit(best: number, isElsewhere: boolean): number {
+  if (!isElsewhere) return best + ABOUT;
+  const ofName = best - (best % NAME_WEIGHT);
+  return Math.min(best + ABOUT, ofName + ARGS_DIFFER - 0.1);
 }
+
+/** Whether an operation of the same kind is done to the field that the step speaks of: `&mm->mm_users`. */
+export function isOnSameField({ mention }: ClaimStep, sort: EventSort): boolean {
+  if (mention.kind !== 'name' || mention.args === null || !isStep(sort)) return false;
+  const [first = ''] = splitArguments(mention.args);
+  const kind = kindOfOperation(mention.name);
+  if (!first.includes('.') || kind === null || kind !== kindOfOperation(sort.name)) return false;
+  return touches(sort, fieldsOf(first).at(-1) as string);
+}
+
+/** `atomic` of `atomic_read`; what pointers are given to is of no kind. */
+function kindOfOperation(name: string): string | null {
+  const match = /^(atomic|refcount|kref|mutex|spin|down|up|READ_ONCE|WRITE_ONCE)/.exec(name)?.[0];
+  return match === undefined ? null : (SAME_KIND[match] ?? match);
+}
+
+const SAME_KIND: Readonly<Record<string, string>> = {
+  refcount: 'atomic',
+  kref: 'atomic',
+  up: 'down',
+  WRITE_ONCE: 'READ_ONCE',
+};
 
 /** How well an event fits a step; smaller is better, Infinity is not at all. */
 export function scoreOf({ mention, within }: ClaimStep, sort: EventSort): number {
@@ -130,7 +160,7 @@ function placeScore({ name }: Mention, sort: EventSort): number {
 // ---- names ----------------------------------------------------------------------------------------
 
 function nameMentionScore(mention: Mention, sort: EventSort): number {
-  const { role, result } = mention;
+  const { role, outcome } = mention;
   if (mention.text.startsWith(SYSCALL) && !sort.text.startsWith(SYSCALL)) return NONE;
   const score = nameScore(mention.name, sort.name) * NAME_WEIGHT;
   if (score === NONE) return NONE;
@@ -139,13 +169,15 @@ function nameMentionScore(mention: Mention, sort: EventSort): number {
       return role === 'enter' ? score : NONE;
     case 'begin':
       // With what it returns, the return is meant.
-      if (role !== 'at' || result !== null) return NONE;
+      if (role !== 'at' || outcome !== null) return NONE;
       // What stands in the brackets cannot be compared: an operation that it fits is meant rather.
       return score + ((mention.args ?? '').trim() === '' ? 0 : ARGS_DIFFER);
     case 'return': {
-      if (result === null) return role === 'return' ? score : NONE;
-      const isSaid = sort.text.endsWith(` returns ${result}`);
-      return isSaid && (role === 'at' || role === 'return') ? score : NONE;
+      if (outcome === null) return role === 'return' ? score : NONE;
+      const shown = sort.text.slice(`${sort.name}() returns `.length);
+      return shown !== '' && isOutcome(outcome, shown) && (role === 'at' || role === 'return')
+        ? score
+        : NONE;
     }
     case 'operation':
     case 'wait': {

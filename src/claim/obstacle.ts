@@ -47,18 +47,25 @@ export interface Obstacle {
   readonly schedule: Schedule | null;
 }
 
+/** What executions show of the step that cannot come where it stands. */
+export interface Seen {
+  /** Its column. */
+  readonly label: string | null;
+  /** An execution that has it, in whatever order. */
+  readonly witness: Witness | null;
+  /** What it gives where that is not what is claimed. */
+  readonly otherOutcomes: readonly string[];
+  /** Whether some execution ends in it. */
+  readonly isEnd: boolean;
+}
+
 /** Why the nearest execution does not go on as the claim does. */
-export function obstacleOf(
-  subject: Subject,
-  nearest: Nearest,
-  witness: Witness | null,
-  label: string | null,
-): Obstacle {
+export function obstacleOf(subject: Subject, nearest: Nearest, seen: Seen): Obstacle {
   const { failure, schedule } = nearest;
   const rerun = new Rerun(subject, schedule);
   const base = { step: failure.atom, schedule };
   if (failure.kind === 'absent') {
-    const reasons = [courseOf(subject, rerun, nearest, witness, label)];
+    const reasons = [courseOf(subject, rerun, nearest, seen)];
     return { ...base, after: failure.atom === 0 ? null : failure.atom - 1, reasons };
   }
   const event = failure.event as Chosen;
@@ -244,16 +251,9 @@ function deedsOf({ log }: Rerun, task: number): Deed[] {
   });
 }
 
-function courseOf(
-  subject: Subject,
-  rerun: Rerun,
-  { failure }: Nearest,
-  witness: Witness | null,
-  label: string | null,
-): Reason {
-  if (witness === null) {
-    return { kind: 'never', object: null, holder: null, text: 'no execution comes to that' };
-  }
+function courseOf(subject: Subject, rerun: Rerun, { failure }: Nearest, seen: Seen): Reason {
+  const { witness, label } = seen;
+  if (witness === null) return notSeen(seen);
   const column = [...failure.bound].find(
     ([, task]) => rerun.kernel.tasks[task]?.name === witness.task,
   );
@@ -296,6 +296,25 @@ function courseOf(
   }
   return blockedText(rerun, here);
 }
+
+/** No execution does it, in whatever order. */
+function notSeen({ otherOutcomes, isEnd }: Seen): Reason {
+  const base = { object: null, holder: null };
+  if (isEnd) {
+    const text = 'some executions end in that, but none that has the steps before it';
+    return { ...base, kind: 'course', text };
+  }
+  if (otherOutcomes.length > 0) {
+    const some = otherOutcomes.slice(0, OUTCOME_COUNT_MAX).join(' or ');
+    const more = otherOutcomes.length > OUTCOME_COUNT_MAX ? ' or others' : '';
+    const text = `in no execution does it give that, but ${some}${more}`;
+    return { ...base, kind: 'value', text };
+  }
+  return { ...base, kind: 'never', text: 'no execution comes to that' };
+}
+
+/** As many outcomes are listed. */
+const OUTCOME_COUNT_MAX = 4;
 
 /** Who has made it come to that: the last step of another task that this one conflicts with. */
 function cause(rerun: Rerun, { step }: Deed, { chosen }: Nearest['failure']): string {

@@ -6,6 +6,7 @@
  * scenario knows as a name are taken to be meant.
  */
 import { kernelName } from '../kernel/call.ts';
+import { outcomeIn, type Outcome } from './outcome.ts';
 
 /** What is said of a name: that the step is there, is called, has returned; or that it is around it. */
 export type Role = 'at' | 'enter' | 'return' | 'within';
@@ -24,8 +25,8 @@ export interface Mention {
   readonly args: string | null;
   readonly role: Role;
   readonly verb: Verb | null;
-  /** What it is said to return; null for nothing. */
-  readonly result: string | null;
+  /** What it is said to give; null for nothing. */
+  readonly outcome: Outcome | null;
   /** True if it must mean something: then it is no English word. */
   readonly isSure: boolean;
 }
@@ -86,8 +87,6 @@ export const SYSCALL = 'syscall ';
 
 const PLACE = /^(?:[\w.-]+\/)*[\w-]+(?:\.[\w-]+)*\.(?:[cm]?[tj]s|c|h|S|rs):\d+/;
 const CHAIN = /^&?\*?[A-Za-z_]\w*(?:\[[^\][]*\])?(?:(?:->|\.)[A-Za-z_]\w*(?:\[[^\][]*\])?)*/;
-const VALUE =
-  /^(?:-?E[A-Z]{2,}|-?\d+|0x[\da-f]+|NULL|true|false|ERR_PTR\([^)]*\)|&[\w.[\]]+)(?![\w(])/;
 
 /** What is done to something: `atomic_inc ms_refcnt`, `kfree gms->ms_notifier`. */
 const OPERATION =
@@ -131,6 +130,13 @@ export function mentionsOfRow(text: string, words: Words): Mention[] {
   );
 }
 
+/** What is said of a step, with what it gives. */
+export function saidOf({ text, outcome }: Mention): string {
+  if (outcome === null) return text;
+  const { said } = outcome;
+  return /^\w/.test(said) ? `${text} (${said})` : `${text} ${said}`;
+}
+
 interface TakenApart {
   readonly bare: string;
   readonly said: string;
@@ -155,7 +161,7 @@ function mentionsOfOperation({ result, mark }: TakenApart, said: string): Mentio
     args: null,
     role: 'at',
     verb: null,
-    result: isValue ? result : null,
+    outcome: isValue ? { relation: '==', value: result, said: `→ ${result}` } : null,
     isSure: true,
   };
   const marked = new Scanner(mark, () => false).scan().filter(({ kind }) => kind === 'finding');
@@ -256,15 +262,15 @@ class Scanner {
     const shown = (isSyscall ? SYSCALL : '') + this.text.slice(from, this.at);
     const after = this.text.slice(this.at, this.at + 200);
     const role = this.roleAfter(after) ?? this.role;
-    const result = resultIn(after);
-    this.at += result?.length ?? 0;
+    const said = outcomeIn(after);
+    this.at += said?.length ?? 0;
     this.add({
       kind: isName ? 'name' : 'path',
       text: shown,
       name: isName ? name : word.replaceAll('->', '.'),
       args,
       role,
-      result: result?.value ?? null,
+      outcome: said?.outcome ?? null,
       // "frees kfd_process: kfree(p)" says one thing twice.
       isSure: isName && (args !== null || (word.includes('_') && this.verb === null)),
     });
@@ -340,22 +346,9 @@ class Scanner {
       args: null,
       role: this.role,
       verb: this.verb,
-      result: null,
+      outcome: null,
       isSure: true,
       ...mention,
     });
   }
-}
-
-/** `→ NULL`, `returns -ENOMEM`, `== 0`. */
-function resultIn(
-  after: string,
-): { readonly value: string | null; readonly length: number } | null {
-  const match = /^\s*(?:→|->|=>|={1,3}|returns|returned)\s*/.exec(after);
-  if (match === null) return null;
-  const value = VALUE.exec(after.slice(match[0].length))?.[0];
-  if (value === undefined) return null;
-  // Addresses are the model's own, and objects are named by the steps.
-  const isAddress = /^(?:0x|&)/.test(value);
-  return { value: isAddress ? null : value, length: match[0].length + value.length };
 }

@@ -35,6 +35,10 @@ export interface SearchResult {
   readonly reached: readonly (readonly boolean[])[];
   /** For each step an execution that has it, in whatever order, and the task that does it. */
   readonly witnesses: readonly (Witness | null)[];
+  /** For each step what it gives where that is not what is claimed. */
+  readonly otherOutcomes: readonly ReadonlySet<string>[];
+  /** For each step whether some execution ends in what it says, after whatever steps. */
+  readonly ends: readonly boolean[];
 }
 
 /** A step of a claim, and how badly an event may fit it. */
@@ -81,7 +85,7 @@ export class ClaimSearch {
       row: step.row,
       label: step.label,
       readings: readingOf,
-      result: step.mention.role === 'within' ? null : step.mention.result,
+      outcome: step.mention.role === 'within' ? null : step.mention.outcome,
       fitsEnd: fitsEnd(step),
     }));
     this.log = new EventLog(subject.table, subject.logOptions);
@@ -101,7 +105,7 @@ export class ClaimSearch {
     pass.run();
     if (this.isStale || (pass.hasMoreVisible && pass.isComplete)) return null;
     const bound = matcher.wasCut ? ({ kind: 'choices', limit: 0 } as const) : pass.bound;
-    const { matches, quiet, shown, nearest, reached, witnesses } = found;
+    const { matches, quiet, shown, nearest, reached, witnesses, otherOutcomes, ends } = found;
     return {
       matches,
       quiet,
@@ -109,6 +113,8 @@ export class ClaimSearch {
       nearest,
       reached,
       witnesses,
+      otherOutcomes,
+      ends,
       endings: [...found.endings.values()],
       executions,
       isComplete: pass.isComplete && bound === null,

@@ -67,7 +67,7 @@ function placed(steps: readonly ClaimStep[], known: Known): readonly ClaimStep[]
   const [first, ...others] = steps;
   if (first === undefined || others.length === 0) return steps;
   const { mention } = first;
-  if (mention.kind !== 'name' || mention.role !== 'at' || mention.result !== null) return steps;
+  if (mention.kind !== 'name' || mention.role !== 'at' || mention.outcome !== null) return steps;
   const inner = others.filter((step) => step.mention.kind !== 'finding');
   if (inner.length === 0 || !inner.every((step) => known.isInside(step, mention))) return steps;
   return others.map((step) => (step.mention.kind === 'finding' ? step : withinToo(step, mention)));

@@ -7,7 +7,7 @@ import { identityOf } from '../check/shorten.ts';
 import type { ClaimAnswer, ClaimVerdict, Puzzle, VariantAnswer } from '../claim/judge.ts';
 import type { ClaimStep } from '../claim/meaning.ts';
 import type { Ending, Shown } from '../claim/found.ts';
-import type { Verb } from '../claim/phrase.ts';
+import { saidOf, type Verb } from '../claim/phrase.ts';
 import type { SearchResult } from '../claim/search.ts';
 import type { SearchBound } from '../claim/subject.ts';
 import { diagram } from '../report/diagram.ts';
@@ -45,7 +45,7 @@ const WORDS: Readonly<Record<ClaimVerdict, string>> = {
 
 /** A step of a claim as messages name it. */
 function nameOf({ line, label, mention }: ClaimStep): string {
-  return `line ${line}, ${label === null ? '' : `${label}: `}${mention.text}`;
+  return `line ${line}, ${label === null ? '' : `${label}: `}${saidOf(mention)}`;
 }
 
 function tokenOf(schedule: Schedule, { subject }: VariantAnswer, file: string | null): string {
@@ -281,7 +281,7 @@ function jsonOf(answer: ClaimAnswer, file: string | null): object {
       steps: claim.steps.map(({ line, label, mention }) => ({
         line,
         column: label,
-        text: mention.text,
+        text: saidOf(mention),
       })),
     },
     ...(puzzles.length === 0 ? {} : { puzzles }),
