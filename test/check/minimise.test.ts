@@ -1,7 +1,7 @@
 /**
  * Counterexamples of random programs, made as easy as they can be, against what is easiest of all
  * executions; and that whatever is shown replays. Those of the catalogue are replayed where they are found, in
- * test/catalogue/expectations.test.ts.
+ * test/catalogue/expectations.ts.
  */
 import { expect, test } from 'vitest';
 import { allDetectors } from '../../src/check/detector/index.ts';

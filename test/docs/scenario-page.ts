@@ -2,7 +2,7 @@
  * Pages of docs/scenarios: what a scenario is, its source, and for each variant what the checker says, with a
  * picture and the line that replays it.
  *
- * The pages are compared where the variants are checked anyway (test/catalogue/expectations.test.ts), since
+ * The pages are compared where the variants are checked anyway (test/catalogue/expectations.ts), since
  * checking them all takes minutes. A scenario that is new has no page until somebody makes it; continuous
  * integration wants all of them. Places in the code are left out, so that a page changes only with what the
  * scenario does. `UPDATE_DOCS=1` writes them anew.

@@ -1,7 +1,7 @@
 /**
  * The catalogue as a document: the list of all scenarios, the acceptance programs with their sources, and the table
  * of bugs in the README. What a scenario's own page says is compared where it is checked, in
- * test/catalogue/expectations.test.ts. `UPDATE_DOCS=1` writes them anew.
+ * test/catalogue/expectations.ts. `UPDATE_DOCS=1` writes them anew.
  */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
