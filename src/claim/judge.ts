@@ -14,17 +14,11 @@ import {
 import { UsageError } from '../base/usage-error.ts';
 import type { AnyScenario } from '../check/scenario.ts';
 import type { EventSort } from './event-log.ts';
-import {
-  isOnSameField,
-  scoreLimit,
-  scoreOf,
-  touches,
-  type ClaimStep,
-  type Reading,
-} from './meaning.ts';
+import { touches, type ClaimStep, type Reading } from './meaning.ts';
 import { obstacleOf, type Obstacle, type Seen } from './obstacle.ts';
 import { parseClaim, type ParsedClaim } from './parse.ts';
 import type { Shown } from './found.ts';
+import { bestScore, candidatesFor, hasReading, hasSort, soughtIn } from './scope.ts';
 import { ClaimSearch, type SearchOptions, type SearchResult, type Sought } from './search.ts';
 import { Subject } from './subject.ts';
 import type { WordIndex } from './word-index.ts';
@@ -132,19 +126,13 @@ class Judge {
       : this.surveyCandidates(parsed);
     const claim = stepsOf(parsed, this.words, {
       fit: (step) => bestScore(step, scope),
-      isTouched: (name) =>
-        scope.some(({ table }) => table.sorts.some((sort) => touches(sort, name))),
+      isTouched: (name) => hasSort(scope, (sort) => touches(sort, name)),
       isInside: (step, outer) =>
         bestScore({ ...step, within: [...step.within, outer] }, scope) < Infinity,
     });
     const puzzles = this.puzzlesOf(claim, scope);
     if (puzzles.length > 0) return { claim, verdict: 'ambiguous', variants: [], puzzles };
-    const sought = claim.steps.map((step): Sought => {
-      const isElsewhere = scope.some(({ table }) =>
-        table.sorts.some((sort) => isOnSameField(step, sort)),
-      );
-      return { step, scoreMax: scoreLimit(bestScore(step, scope), isElsewhere) };
-    });
+    const sought = claim.steps.map((step) => soughtIn(scope, step));
     const having = isNamed ? scope : candidatesFor(sought, scope);
     const subjects = having.filter((one) => variant === null || one.variant === variant);
     if (subjects.length === 0) {
@@ -386,34 +374,6 @@ function overall(variants: readonly VariantAnswer[]): ClaimVerdict {
   const order: readonly ClaimVerdict[] = ['reachable', 'ambiguous', 'undecided', 'not-reachable'];
   const verdicts = new Set(variants.map(({ verdict }) => verdict));
   return order.find((verdict) => verdicts.has(verdict)) ?? 'undecided';
-}
-
-function hasReading({ step, scoreMax }: Sought, { table }: Subject): boolean {
-  return (
-    step.mention.kind === 'finding' ||
-    table.sorts.some((sort: EventSort) => fitsWithin(scoreOf(step, sort), scoreMax))
-  );
-}
-
-/** What fits nowhere has no limit. */
-function fitsWithin(score: number, scoreMax: number): boolean {
-  return score < Infinity && score <= scoreMax;
-}
-
-/** How well the event fits that fits best, of all that any of them has. */
-function bestScore(step: ClaimStep, subjects: readonly Subject[]): number {
-  let best = Infinity;
-  for (const { table } of subjects) {
-    for (const sort of table.sorts) best = Math.min(best, scoreOf(step, sort));
-  }
-  return best;
-}
-
-/** The variants of all scenarios of which some variant has every step. */
-function candidatesFor(steps: readonly Sought[], scope: readonly Subject[]): Subject[] {
-  const fitting = scope.filter((subject) => steps.every((step) => hasReading(step, subject)));
-  const names = new Set(fitting.map(({ scenario }) => scenario.name));
-  return scope.filter(({ scenario }) => names.has(scenario.name));
 }
 
 /** Columns whose heading names a task: `CPU0 (open)`, or just `open`. */
