@@ -41,7 +41,7 @@ export const MINIMISING_TRIAL_COUNT_MAX = 400;
 /** Preemptions up to which bounds are searched before the whole, unless `--preemptions` says otherwise. */
 export const BOUNDS_FIRST_MAX = 2;
 /** Bytes of a claim that `claim` reads. */
-export const CLAIM_BYTES_MAX = 1 << 16;
+export const CLAIM_BYTES_MAX = 1 << 18;
 /** Steps of a claim. */
 export const CLAIM_STEP_COUNT_MAX = 512;
 /** Columns of a claim. */

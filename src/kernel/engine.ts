@@ -7,11 +7,19 @@
 import { InternalError } from '../base/assert.ts';
 import { CALL_DEPTH_MAX } from '../base/limits.ts';
 import { UsageError } from '../base/usage-error.ts';
-import { Call, type KernelFunction } from './call.ts';
+import { Call, type KernelFunction, type Text } from './call.ts';
 import { describeValue, nameOf, nullDereference } from './explain.ts';
 import { KernelState } from './kernel-state.ts';
 import { OOPS, Oops } from './oops.ts';
-import { DELIVERED, Operation, RESUME, type Step, type Yieldable } from './operation.ts';
+import {
+  access,
+  DELIVERED,
+  Operation,
+  READ,
+  RESUME,
+  type Step,
+  type Yieldable,
+} from './operation.ts';
 import { NONE_HELD, type Task } from './task.ts';
 
 /** A condition that a task waits for, or a loop that it is in; see await.ts and retry.ts. */
@@ -73,6 +81,7 @@ export abstract class Engine extends KernelState {
         for (const watch of this.callWatches) {
           watch.onReturned?.(this.kernel, task, frame, result.value);
         }
+        this.noteEntered(task.frames.at(-1)?.callee.text ?? null, frame.text);
         this.checkText(task);
         delivered = result.value;
         continue;
@@ -112,7 +121,20 @@ export abstract class Engine extends KernelState {
     const frame = { callee, generator, call, text, caller };
     task.frames.push(frame);
     for (const watch of this.callWatches) watch.onCalled?.(this.kernel, task, frame);
-    if (callee.text !== null) this.checkText(task);
+    if (callee.text !== null) {
+      this.noteEntered(callee.text, caller?.text ?? null);
+      this.checkText(task);
+    }
+  }
+
+  /**
+   * A module's text is entered by the plain code behind a step, where nobody knew before that it would be: `ops` of
+   * a notifier were read from memory. Whether the text is still there depends on who unloads it.
+   */
+  private noteEntered(text: Text | null, from: Text | null): void {
+    if (text === null || text === from) return;
+    const variable = this.textVariables.get(text.moduleName);
+    if (variable !== undefined) this.plainAccesses.push(access(variable, READ));
   }
 
   protected checkText(task: Task): void {

@@ -89,7 +89,7 @@ export abstract class KernelState {
 
   /** Names of memory whose plain accesses are to be noted in `plainAccesses`. */
   visibleMemory: ReadonlySet<string> | null = null;
-  /** What the plain code of the present step has touched of the visible memory. */
+  /** What the plain code of the present step has touched of the visible memory, and the text it has entered. */
   readonly plainAccesses: Access[] = scratchList();
 
   protected readonly watches: readonly Watch[];
@@ -245,11 +245,12 @@ export abstract class KernelState {
   /** Called by every accessor of a plain field. */
   plainAccess(object: KernelObject, key: string, variable: number, mode: AccessMode): void {
     const { memory } = object;
-    if (!memory.isLive) {
-      this.touch(memory, fieldPath(object, key), mode === READ ? 'read' : 'written');
-    }
+    // Noted also where it is a use after free: that it is one depends on who has freed.
     if (this.visibleMemory?.has(memory.name) === true) {
       this.plainAccesses.push(access(variable, mode));
+    }
+    if (!memory.isLive) {
+      this.touch(memory, fieldPath(object, key), mode === READ ? 'read' : 'written');
     }
     for (const watch of this.accessWatches) {
       watch.onPlainAccess?.(this.kernel, object, key, access(variable, mode));

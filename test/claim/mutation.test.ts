@@ -97,8 +97,8 @@ describe('a claim that is too much', () => {
     ['letters', 'x'.repeat(CLAIM_BYTES_MAX + 1)],
     ['steps', 'CPU0: kfree(p)\n'.repeat(513)],
     ['columns', Array.from({ length: 9 }, (_, at) => `T${at}: kfree(p)`).join('\n')],
-    ['an open bracket', `CPU0  CPU1\n${'(\n'.repeat(30_000)}`],
-    ['lines that go on', `1. kfree(p)\n${'and so on\n'.repeat(6000)}`],
+    ['an open bracket', `CPU0  CPU1\n${'(\n'.repeat(120_000)}`],
+    ['lines that go on', `1. kfree(p)\n${'and so on\n'.repeat(25_000)}`],
   ])('of %s is refused', (_, text) => {
     expect(() => parseClaim(text)).toThrow(UsageError);
   });

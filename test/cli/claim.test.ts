@@ -55,10 +55,10 @@ describe('mmulab claim', () => {
     ['no file', 'missing.txt', /there is no file 'missing.txt' \(MN601\)/],
     ['a folder', '.', /'\.' is no file \(MN601\)/],
     ['no text', 'binary', /no UTF-8 text \(MN601\)/],
-    ['too much', 'huge', /65537 bytes long, the limit is 65536 \(MN601\)/],
+    ['too much', 'huge', /262145 bytes long, the limit is 262144 \(MN601\)/],
     ['nothing', 'empty', /it has no step/],
   ])('exits with 2 for %s', (_, path, message) => {
-    workshop.write({ huge: 'x'.repeat(65_537), empty: '' });
+    workshop.write({ huge: 'x'.repeat(262_145), empty: '' });
     spawnSync(process.execPath, ['-e', `fs.writeFileSync('binary', Buffer.from([0xff, 0xfe]))`], {
       cwd: workshop.folder,
     });

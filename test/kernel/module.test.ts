@@ -2,7 +2,9 @@ import { expect, test } from 'vitest';
 import { EAGAIN, EBUSY, EEXIST, ENOENT, ENOMEM } from '../../src/base/errno.ts';
 import type { Program } from '../../src/check/program.ts';
 import { programOf } from '../../src/check/scenario.ts';
+import { unloadedCode } from '../../src/check/detector/unloaded-code.ts';
 import { SourceDpor } from '../../src/check/source-dpor.ts';
+import { atomic, atomicInc } from '../../src/kernel/atomic.ts';
 import { fn } from '../../src/kernel/call.ts';
 import { Kernel, NO_FAULTS } from '../../src/kernel/kernel.ts';
 import {
@@ -15,7 +17,9 @@ import {
 } from '../../src/kernel/module.ts';
 import { mutex, mutexLock, mutexUnlock } from '../../src/kernel/mutex.ts';
 import type { Body } from '../../src/kernel/operation.ts';
+import { allocateStatic } from '../../src/kernel/slab.ts';
 import type { Watch } from '../../src/kernel/watch.ts';
+import { struct, type InstanceOf } from '../../src/kernel/struct.ts';
 import { compare } from '../util/brute-force.ts';
 
 const demo = moduleText('demo');
@@ -300,3 +304,31 @@ test('the explorer runs each trace of loading, using and unloading once', () => 
   );
   expect(loading).toMatchObject({ missing: [], repeated: [], faults: [] });
 });
+
+const Caller = struct('caller', { calls: atomic(0) });
+
+test.each([['caller', 'rmmod'] as const, ['rmmod', 'caller'] as const])(
+  'text that is entered without a reference is entered before it goes and after (%s first)',
+  (...names) => {
+    let caller: InstanceOf<typeof Caller>;
+    const tasks = {
+      // As the walk of a list does: an operation of the core, and then whatever it has found.
+      *caller(): Body<void> {
+        yield* atomicInc(caller.calls);
+        yield* work();
+      },
+      *rmmod(): Body<void> {
+        yield* unloadModule(demo);
+      },
+    };
+    const tested = program(
+      Object.fromEntries(names.map((name) => [name, tasks[name]])),
+      (kernel) => {
+        load(kernel, demoModule);
+        caller = allocateStatic(kernel, Caller);
+      },
+    );
+    const result = compare(tested, { watches: () => [unloadedCode()] });
+    expect(result).toMatchObject({ missing: [], repeated: [], faults: [] });
+  },
+);

@@ -124,6 +124,7 @@ class Run {
     const footprint: Access[] = [];
     kernel.footprint(task, footprint);
     kernel.step(task, outcome);
+    footprint.push(...kernel.plainAccesses);
     this.events.push({
       task: index,
       name: stableName(task, kernel),

@@ -310,6 +310,11 @@ const MODULES: Statements = {
     yield* modulePut(driver);
   },
   get: one(() => tryModuleGet(driver)),
+  // Without a reference: the module may be gone before, or go meanwhile.
+  *enter({ s }) {
+    yield* inc(s);
+    yield* touch();
+  },
 };
 
 export const KINDS: Readonly<Record<string, Statements>> = {

@@ -123,6 +123,18 @@ function setUpFor(actions: readonly string[]): SetUp {
 
 const USES_QUEUE = new Set(['destroy', 'access', 'evict', 'exit']);
 
+/** What else comes of it, where a process is left behind. */
+const KNOWN_AT_UNLOAD = [
+  { name: 'the work queue goes', kind: 'warn' },
+  { name: 'the work queue is gone', kind: 'use-after-free', object: 'workqueue_struct' },
+  { name: 'the work queue is gone', kind: 'data-race', object: 'kfd_process_wq' },
+  { name: 'the work queue is gone', kind: 'null-dereference' },
+  { name: 'the table is gone', kind: 'use-after-free', object: 'amdkfd' },
+  { name: 'nobody frees the process', kind: 'leak', object: 'kfd_process' },
+] as const;
+
+const UNLOADED = { verdict: 'violation', kind: 'unloaded-code', object: 'amdkfd' } as const;
+
 /** Where it is known to break. */
 const BROKEN: Readonly<Record<string, Variant>> = {
   'evict+exit': {
@@ -131,7 +143,8 @@ const BROKEN: Readonly<Record<string, Variant>> = {
   },
   'exit+unload': {
     about: 'see kfd-unload',
-    expect: { verdict: 'violation', kind: 'unloaded-code', object: 'amdkfd' },
+    expect: UNLOADED,
+    alsoKnown: KNOWN_AT_UNLOAD,
   },
 };
 
@@ -192,18 +205,6 @@ const kfdPairs = defineScenario<State>({
   },
 });
 
-/** What else comes of it, where a process is left behind. */
-const KNOWN_AT_UNLOAD = [
-  { name: 'the work queue goes', kind: 'warn' },
-  { name: 'the work queue is gone', kind: 'use-after-free', object: 'workqueue_struct' },
-  { name: 'the work queue is gone', kind: 'data-race', object: 'kfd_process_wq' },
-  { name: 'the work queue is gone', kind: 'null-dereference' },
-  { name: 'the table is gone', kind: 'use-after-free', object: 'amdkfd' },
-  { name: 'nobody frees the process', kind: 'leak', object: 'kfd_process' },
-] as const;
-
-const UNLOADED = { verdict: 'violation', kind: 'unloaded-code', object: 'amdkfd' } as const;
-
 const UNLOAD_MODULES: Readonly<Record<string, ModuleType>> = {
   'v5.3': amdkfdV53,
   series: amdkfdSeries,
@@ -230,6 +231,7 @@ const kfdUnload = defineScenario<State>({
       about:
         'module exit ends the processes that are left, not the one that release has just taken',
       expect: UNLOADED,
+      alsoKnown: KNOWN_AT_UNLOAD,
     },
     holding: {
       about: 'each process keeps the module loaded until its last work (ours)',

@@ -167,6 +167,7 @@ const gruPlacement = defineScenario<GruState>({
           kind: 'bug',
           object: '(asids->mt_ctxbitmap & ctxbitmap) != ctxbitmap',
         },
+        { name: 'both unload it', kind: 'null-dereference' },
       ],
     },
   },
