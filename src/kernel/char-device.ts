@@ -41,7 +41,7 @@ class Devices {
   }
 }
 
-const devices = perKernel((kernel) => new Devices(kernel));
+const devices = perKernel((kernel) => new Devices(kernel), 1);
 
 interface Registration extends Device {
   readonly path: string;

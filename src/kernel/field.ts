@@ -273,6 +273,16 @@ export function dataRace<S extends StructObject, K extends KeyOf<S>>(
   return read(object, key, 'data_race', false) as Operation<S[K]>;
 }
 
+/**
+ * The value of a field that is read as a hint, without a lock: a {@link dataRace} that is no step of its own, but part
+ * of the one before it.
+ */
+export function glimpse<S extends StructObject, K extends KeyOf<S>>(object: S, key: K): S[K] {
+  const place = placeOf(object, key);
+  running.hintRead(object, key, place.variable);
+  return place.value as S[K];
+}
+
 /** A plain write that races on purpose; see {@link dataRace}. */
 export function dataRaceWrite<S extends StructObject, K extends KeyOf<S>>(
   object: S,

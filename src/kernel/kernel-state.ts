@@ -2,6 +2,7 @@
  * The state of one execution: tasks, memory, order, findings, and what operations and drivers ask of it
  * while they run. How a step is taken is in kernel.ts.
  */
+import { assert } from '../base/assert.ts';
 import { clearList, scratchList } from '../base/scratch-list.ts';
 import { UsageError } from '../base/usage-error.ts';
 import { kernelName } from './call.ts';
@@ -46,6 +47,17 @@ export interface KernelOptions {
 /** Where the addresses of the slab begin; each task has an arena of its own. */
 export const ARENA_BASE = 0x8800_0000_0000;
 const STATIC_BASE = 0x8000_0000_0000;
+
+let fixedVariables = 0;
+
+/**
+ * Numbers `count` variables of every kernel once for all, and returns the first: whoever is first to use what they are
+ * for, in whatever execution, finds the same ones. Explorers compare footprints of different executions.
+ */
+export function reserveFixed(count: number): number {
+  fixedVariables += count;
+  return fixedVariables - count;
+}
 
 export abstract class KernelState {
   readonly tasks: Task[] = [];
@@ -100,7 +112,12 @@ export abstract class KernelState {
   private readonly lockWatches: readonly Watch[];
   protected readonly callWatches: readonly Watch[];
   readonly tracer: Tracer | null;
-  private variableCount = 0;
+  private readonly fixedCount = fixedVariables;
+  private variableCount = fixedVariables;
+  /** The next variable of what is being made by {@link makeFixed}, or -1. */
+  private fixedNext = -1;
+  /** While a footprint is asked for: then nothing may be made. */
+  protected isAsking = false;
   private staticUsed = 0;
   protected nextOwnCpu = OWN_CPU_FIRST;
 
@@ -203,6 +220,11 @@ export abstract class KernelState {
 
   /** Hands out `count` fresh variables and returns the first. */
   reserveVariables(count: number): number {
+    if (this.fixedNext >= 0) {
+      this.fixedNext += count;
+      return this.fixedNext - count;
+    }
+    assert(!this.isAsking, 'what a step would touch cannot depend on what is made on first use');
     const first = this.variableCount;
     this.variableCount += count;
     return first;
@@ -210,6 +232,18 @@ export abstract class KernelState {
 
   get variables(): number {
     return this.variableCount;
+  }
+
+  /** Makes something whose variables are fixed: `count` of them, from `first` on; see {@link reserveFixed}. */
+  makeFixed<T>(first: number, count: number, make: () => T): T {
+    // Numbered after this kernel was made: its module has only now been loaded.
+    if (first + count > this.fixedCount) return make();
+    const before = this.fixedNext;
+    this.fixedNext = first;
+    const made = make();
+    assert(this.fixedNext === first + count, 'as many variables are made as were reserved');
+    this.fixedNext = before;
+    return made;
   }
 
   /** Makes memory for something of the given number of variables. `address` null: static. */
@@ -255,6 +289,13 @@ export abstract class KernelState {
     for (const watch of this.accessWatches) {
       watch.onPlainAccess?.(this.kernel, object, key, access(variable, mode));
     }
+  }
+
+  /** Called where a field is read on purpose without an operation: the step conflicts with who writes it. */
+  hintRead(object: KernelObject, key: string, variable: number): void {
+    this.plainAccesses.push(access(variable, READ));
+    if (!object.memory.isLive) this.touch(object.memory, fieldPath(object, key), 'read');
+    this.markedAccess(object, key, variable, READ);
   }
 
   /** Called by operations that are a marked access of a field. */

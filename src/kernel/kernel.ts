@@ -16,7 +16,7 @@ import type { KernelFunction } from './call.ts';
 import { Cpu, OWN_CPU_FIRST } from './cpu.ts';
 import { IDLE } from './idle.ts';
 import { Engine } from './engine.ts';
-import { ARENA_BASE, isInterruptEntry } from './kernel-state.ts';
+import { ARENA_BASE, isInterruptEntry, reserveFixed } from './kernel-state.ts';
 import {
   access,
   DELIVERED,
@@ -64,7 +64,9 @@ export class Kernel extends Engine {
   footprint(task: Task, out: Access[]): void {
     const operation = task.pending as Operation<unknown>;
     const count = out.length;
+    this.isAsking = true;
     operation.footprint(out, task);
+    this.isAsking = false;
     // Withdrawn: what it conflicts with is what withdrew it, and nothing that came later.
     if (task.isDone) return;
     const { isShared } = task.cpu;
@@ -299,13 +301,17 @@ function* runBody(body: { [Symbol.iterator](): Iterator<Step, unknown, unknown> 
 /**
  * State of one part of the kernel, made anew for each execution: `const devices = perKernel(() =>
  * new DeviceTable())`, then `devices()` wherever it is needed.
+ *
+ * @param variables how many it reserves. Needed where it may be made after set-up: see `reserveFixed`.
  */
-export function perKernel<T>(make: (kernel: Kernel) => T): (kernel: Kernel) => T {
+export function perKernel<T>(make: (kernel: Kernel) => T, variables = 0): (kernel: Kernel) => T {
   const index = slotCount++;
+  const first = reserveFixed(variables);
   return (kernel) => {
     const found = kernel.slots[index];
     if (found !== undefined) return found as T;
-    const value = make(kernel);
+    const value =
+      variables === 0 ? make(kernel) : kernel.makeFixed(first, variables, () => make(kernel));
     kernel.slots[index] = value;
     return value;
   };

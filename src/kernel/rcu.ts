@@ -29,6 +29,7 @@ const domainOf: (kernel: Kernel) => GracePeriodDomain = perKernel(
       memory: null,
       variable: kernel.reserveVariables(DOMAIN_VARIABLES),
     }),
+  DOMAIN_VARIABLES,
 );
 
 class RcuReadLock extends DomainOperation<void> {

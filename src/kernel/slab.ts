@@ -35,7 +35,7 @@ class FreeLists {
   }
 }
 
-const freeLists = perKernel((kernel) => new FreeLists(kernel));
+const freeLists = perKernel((kernel) => new FreeLists(kernel), 1);
 
 /** Bytes that the slab takes for an object: the next power of two, at least 16. */
 export function slabSize(bytes: number): number {
@@ -191,6 +191,13 @@ export function kfree(object: KernelObject | null): Operation<void> {
     running.misuse(`kfree(&${object.path}): not the start of memory that kmalloc returned`);
   }
   return made(new Kfree(object?.memory ?? null, object?.path ?? 'NULL'));
+}
+
+/** A static variable: `const globals = staticObject(Globals)`, then `globals(running)`. One for each execution. */
+export function staticObject<F extends Fields>(
+  type: StructType<F>,
+): (kernel: Kernel) => Instance<F> {
+  return perKernel((kernel) => allocateStatic(kernel, type), type.variables);
 }
 
 /** An object that is simply there, as a static variable is. For set-up. */

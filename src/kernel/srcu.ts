@@ -64,7 +64,7 @@ export function defineSrcu(name: string): (kernel: Kernel) => SrcuStruct {
       variable: memory.firstVariable,
       container: null,
     });
-  });
+  }, DOMAIN_VARIABLES);
 }
 
 class CleanupSrcuStruct extends DomainOperation<void> {

@@ -63,7 +63,7 @@ const systemQueue = perKernel((kernel: Kernel) => {
   );
   queue.name = 'system_wq';
   return queue;
-});
+}, WorkqueueStruct.variables);
 
 /** `system_wq`, the queue that is always there. */
 export function systemWq(): Workqueue {

@@ -12,13 +12,12 @@
 import { EINTR } from '../base/errno.ts';
 import { bugOn } from '../kernel/assertion.ts';
 import { fn } from '../kernel/call.ts';
-import { perKernel } from '../kernel/kernel.ts';
 import { listForEachEntry } from '../kernel/list.ts';
 import { mutex, mutexLock, mutexUnlock } from '../kernel/mutex.ts';
 import { running } from '../kernel/running.ts';
 import { downReadTrylock, downWriteNestLock, upWrite } from '../kernel/rwsem.ts';
 import { signalPending } from '../kernel/signal.ts';
-import { allocateStatic } from '../kernel/slab.ts';
+import { staticObject } from '../kernel/slab.ts';
 import { struct } from '../kernel/struct.ts';
 import { AnonVmaChain, rootOf, type AnonVma } from './anon-vma.ts';
 import type { MmStruct } from './mm-struct.ts';
@@ -26,7 +25,7 @@ import type { VmArea } from './vma.ts';
 import { vmaTreeFirst, vmaTreeNext } from './vma-tree.ts';
 
 const Globals = struct('', { mmAllLocksMutex: mutex() });
-const globals = perKernel((kernel) => allocateStatic(kernel, Globals));
+const globals = staticObject(Globals);
 
 /** The VMAs of the mm in order of address. The caller holds mmap_sem. */
 export function vmas(mm: MmStruct): VmArea[] {

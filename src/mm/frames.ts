@@ -91,7 +91,7 @@ export class FrameTable {
 }
 
 /** The frames of a machine. Made when it boots. */
-export const frames = perKernel((kernel) => new FrameTable(kernel));
+export const frames = perKernel((kernel) => new FrameTable(kernel), 1 + Page.variables);
 
 /** The pages in use, in no order; the zero page is none of them. For detectors and tests. */
 export function usedPages(kernel: Kernel): Page[] {

@@ -14,7 +14,7 @@
  */
 import { atomicDec, atomicInc, atomicRead } from '../kernel/atomic.ts';
 import { fn } from '../kernel/call.ts';
-import { peek } from '../kernel/await.ts';
+import { glimpse } from '../kernel/field.ts';
 import type { MmStruct } from '../mm-types/mm-struct.ts';
 import type { Page } from '../mm-types/page.ts';
 import type { PageTable } from '../mm-types/page-table.ts';
@@ -86,7 +86,7 @@ export const tlbFlushMmu = fn(function* tlbFlushMmu(tlb: MmuGather) {
   if (pages.length > 0) {
     tlb.pages = [];
     for (const page of pages) {
-      if (peek(page, 'swapSlot') !== 0) yield* freeSwapCache(page);
+      if (glimpse(page, 'swapSlot') !== 0) yield* freeSwapCache(page);
       yield* putPage(page);
     }
   }

@@ -3,8 +3,7 @@
  */
 import { atomicRead } from '../kernel/atomic.ts';
 import { fn } from '../kernel/call.ts';
-import { peek } from '../kernel/await.ts';
-import { dataRace, dataRaceWrite } from '../kernel/field.ts';
+import { dataRace, dataRaceWrite, glimpse } from '../kernel/field.ts';
 import type { Page } from '../mm-types/page.ts';
 import { putPage } from './frames.ts';
 import { trylockPage, unlockPage } from './page-cache.ts';
@@ -40,7 +39,7 @@ export const dropSwapCache = fn(
  */
 export const freeSwapCache = fn(function* freeSwapCache(page: Page) {
   // Looked at without a lock, as a hint.
-  if (peek(page, 'swapSlot') === 0 || !(yield* trylockPage(page))) return;
+  if (glimpse(page, 'swapSlot') === 0 || !(yield* trylockPage(page))) return;
   if ((yield* atomicRead(page.mapCount)) === 0) yield* dropSwapCache(page);
   yield* unlockPage(page);
 });

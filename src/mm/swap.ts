@@ -53,7 +53,7 @@ export class SwapDevice {
 }
 
 /** The swap space of a machine. */
-export const swapDevice = perKernel((kernel) => new SwapDevice(kernel));
+export const swapDevice = perKernel((kernel) => new SwapDevice(kernel), 1 + SLOT_VARIABLES);
 
 interface SlotChange {
   readonly slot: number;

@@ -18,10 +18,9 @@ import type { KernelCallable } from '../kernel/call.ts';
 import type { ErrPtr } from '../kernel/err-ptr.ts';
 import { hlistHead, hlistNode } from '../kernel/hlist.ts';
 import { intervalTreeRoot } from '../kernel/interval-tree.ts';
-import { perKernel } from '../kernel/kernel.ts';
 import { LockMap } from '../kernel/lock-map.ts';
 import { running } from '../kernel/running.ts';
-import { allocateStatic } from '../kernel/slab.ts';
+import { staticObject } from '../kernel/slab.ts';
 import { spinlock } from '../kernel/spinlock.ts';
 import { rcuHead, srcuStruct, type SrcuStruct } from '../kernel/srcu.ts';
 import { ptr, struct, type InstanceOf } from '../kernel/struct.ts';
@@ -176,7 +175,7 @@ export const MMU_NOTIFIER_INVALIDATE_RANGE_START_MAP = new LockMap(
 );
 
 const Globals = struct('mmu_notifier', { srcu: srcuStruct() });
-const globals = perKernel((kernel) => allocateStatic(kernel, Globals));
+const globals = staticObject(Globals);
 
 /** The SRCU domain of all notifiers of all mms. */
 export function notifierSrcu(): SrcuStruct {

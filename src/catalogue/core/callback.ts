@@ -3,10 +3,9 @@ import { fn } from '../../kernel/call.ts';
 import { goal } from '../../kernel/choose.ts';
 import { readOnce, writeOnce } from '../../kernel/field.ts';
 import { GFP_KERNEL, GFP_NOFS } from '../../kernel/gfp.ts';
-import { perKernel } from '../../kernel/kernel.ts';
 import { mutex, mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
 import { running } from '../../kernel/running.ts';
-import { allocateStatic, kfree, kzalloc } from '../../kernel/slab.ts';
+import { allocateStatic, kfree, kzalloc, staticObject } from '../../kernel/slab.ts';
 import { spinLock, spinlock, spinUnlock } from '../../kernel/spinlock.ts';
 import { containerOf, embed, ptr, struct, type InstanceOf } from '../../kernel/struct.ts';
 import type {
@@ -26,7 +25,7 @@ type Hmm = InstanceOf<typeof Hmm>;
 
 /** What `mm->hmm` was: where callbacks found the driver's part, instead of by container_of. */
 const MmHmm = struct('mm_struct', { hmm: ptr<Hmm>() });
-const mmHmm = perKernel((kernel) => allocateStatic(kernel, MmHmm));
+const mmHmm = staticObject(MmHmm);
 
 const hmmInvalidateRangeStart = fn(function* hmmInvalidateRangeStart(
   _mn: Notifier,

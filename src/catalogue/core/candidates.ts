@@ -18,10 +18,9 @@ import { atomic, atomicDec, atomicIncReturn } from '../../kernel/atomic.ts';
 import { fn } from '../../kernel/call.ts';
 import { goal } from '../../kernel/choose.ts';
 import { isErr } from '../../kernel/err-ptr.ts';
-import { perKernel } from '../../kernel/kernel.ts';
 import { modulePut, tryModuleGet, unloadModule, type ModuleType } from '../../kernel/module.ts';
 import { running } from '../../kernel/running.ts';
-import { allocateStatic } from '../../kernel/slab.ts';
+import { staticObject } from '../../kernel/slab.ts';
 import { struct } from '../../kernel/struct.ts';
 import type { MmStruct } from '../../mm-types/mm-struct.ts';
 import { mmuNotifierSynchronizeV317 } from '../../mmu-notifier/before-series.ts';
@@ -115,7 +114,7 @@ export const unloadAfterPut = defineScenario<Loaded>({
 // ---- A-16 ----------------------------------------------------------------------------------------
 
 const Slot = struct('', { owners: atomic(0) });
-const slot = perKernel((kernel) => allocateStatic(kernel, Slot));
+const slot = staticObject(Slot);
 
 /** A subsystem with one slot for each mm, which it thinks a get in alloc_notifier finds free. */
 const slotOps: MmuNotifierOps = {

@@ -2,6 +2,7 @@
 import type { Variant } from '../../check/scenario.ts';
 import { hfiSent } from '../../drivers/hfi1/index.ts';
 import { warnOn } from '../../kernel/assertion.ts';
+import { atomicRead } from '../../kernel/atomic.ts';
 import { goal } from '../../kernel/choose.ts';
 import type { ModuleType } from '../../kernel/module.ts';
 import type { Machine } from '../../mm/machine.ts';
@@ -44,7 +45,7 @@ export const hfi1Evict = defineScenario<Hfi1State>({
     second: {
       *run(state) {
         if ((yield* send(state, SECOND)) === 0) goal('sent the second');
-        if (state.mm.pinnedVm.value === 1) goal('evicted the first');
+        if ((yield* atomicRead(state.mm.pinnedVm)) === 1) goal('evicted the first');
         warnOn(
           !hfiSent().every((value) => value === OLD || value === NEW),
           'what was stored is sent',

@@ -344,6 +344,11 @@ export const kvmFirstVmGone = defineScenario<TwoState>({
     'get-put': {
       about: 'its put is not the last: the list goes on with the VM that is freed (ours)',
       expect: { verdict: 'violation', kind: 'use-after-free', object: 'kvm', invariant: 'I1' },
+      alsoKnown: [
+        { name: 'its memslots go with it', kind: 'use-after-free', object: 'kvm_memslots' },
+        { name: 'and its SRCU domain', kind: 'lock-misuse', object: 'kvm.srcu' },
+        { name: 'which has a reader', kind: 'warn' },
+      ],
     },
   },
   setup: twoVms,

@@ -7,8 +7,8 @@
  * A plain access is no step of its own at first, so an execution in which it happens elsewhere is not
  * always explored. A race says that it could; so does a free that is not ordered with an earlier plain
  * access of the memory. The latter is no finding, since what would keep the access from coming after
- * the free may be a value and not a lock: it is a *suspicion* of a use after free. Either makes the
- * memory visible (`unorderedMemory`) and the search start over.
+ * the free may be a value and not a lock: it is a *suspicion* of a use after free. Either, or a use after
+ * free that nothing orders with the free, makes the memory visible (`unorderedMemory`) and the search start over.
  */
 import { fieldPath, type Kernel } from '../../kernel/kernel.ts';
 import type { KernelObject, Memory } from '../../kernel/memory.ts';
@@ -46,6 +46,8 @@ class DataRace implements Detector {
   readonly suspicions: Suspicion[] = [];
   readonly unorderedMemory = new Set<string>();
   private readonly suspected = new Set<string>();
+  /** Who has freed which memory in this execution, and under which label. */
+  private readonly frees = new Map<Memory, { readonly label: number; readonly owner: number }>();
   private readonly order: HappensBefore;
   private readonly table = new AccessTable();
   /**
@@ -62,6 +64,7 @@ class DataRace implements Detector {
 
   onStart(): void {
     this.table.clear();
+    this.frees.clear();
     this.deferredStep = -1;
   }
 
@@ -105,6 +108,7 @@ class DataRace implements Detector {
   onFree(kernel: Kernel, memory: Memory): void {
     const { index } = kernel.currentTask;
     if (index < 0) return;
+    this.frees.set(memory, { label: this.order.labels[index] as number, owner: index });
     const end = memory.firstVariable + memory.variableCount;
     for (let variable = memory.firstVariable; variable < end; variable += 1) {
       const row = this.table.find(variable);
@@ -119,6 +123,14 @@ class DataRace implements Detector {
         }
       }
     }
+  }
+
+  /** Plain code has come after a free that nothing orders it with: it may come before as well. */
+  onDeadAccess({ currentTask }: Kernel, memory: Memory): void {
+    const free = this.frees.get(memory);
+    if (free === undefined || currentTask.index < 0 || currentTask.pending !== null) return;
+    if (this.order.isOrdered(free.label, free.owner, currentTask.index)) return;
+    this.unorderedMemory.add(memory.name);
   }
 
   private defer(kernel: Kernel, item: Deferred): void {

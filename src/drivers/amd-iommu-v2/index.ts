@@ -4,7 +4,6 @@ import { registerChrdev, unregisterChrdev, type File } from '../../kernel/file.t
 import { GFP_KERNEL, GFP_NOFAIL } from '../../kernel/gfp.ts';
 import type { ModuleType } from '../../kernel/module.ts';
 import { mutexLock, mutexUnlock } from '../../kernel/mutex.ts';
-import { synchronizeRcu } from '../../kernel/rcu.ts';
 import { kfree, kzalloc } from '../../kernel/slab.ts';
 import { struct, type InstanceOf } from '../../kernel/struct.ts';
 import { allocWorkqueue, destroyWorkqueue } from '../../kernel/workqueue.ts';
@@ -19,7 +18,12 @@ import {
 } from './bind.ts';
 import { iommuMn } from './callbacks.ts';
 import { countedOps, freeingOps, lockedOps, uncountedOps } from './historic.ts';
-import { amdDevice, PASID_COUNT, setPprNotifier } from './iommu.ts';
+import {
+  amdDevice,
+  amdIommuRegisterPprNotifier,
+  amdIommuUnregisterPprNotifier,
+  PASID_COUNT,
+} from './iommu.ts';
 import { pprNotifier } from './ppr.ts';
 
 export { amdDevice, amdRead, amdWrite } from './iommu.ts';
@@ -104,7 +108,7 @@ export function amdModule(version: Version): ModuleType {
         if (error !== 0) return error;
       }
       // Up to v3.19, as here, nobody answers requests.
-      if (version.by === 'invalidateRange') setPprNotifier(pprNotifier);
+      if (version.by === 'invalidateRange') yield* amdIommuRegisterPprNotifier(pprNotifier);
       const operations = {
         owner: amdIommuV2.text,
         open: amdOpen,
@@ -118,8 +122,7 @@ export function amdModule(version: Version): ModuleType {
   const amdExit = fn(
     function* amdExit() {
       yield* unregisterChrdev(AMD_DEVICE);
-      setPprNotifier(null);
-      yield* synchronizeRcu();
+      yield* amdIommuUnregisterPprNotifier();
       for (const index of [0, 1]) yield* amdIommuFreeDevice(amdDevice(index));
       yield* destroyWorkqueue(globals().workqueue!);
     },

@@ -18,11 +18,12 @@ import { flushIotlb, iotlbLoad, iotlbStore, pasidEntry, setPasidRoot } from '../
 import { array } from '../../kernel/array.ts';
 import { fn, type KernelCallable } from '../../kernel/call.ts';
 import { perKernel, type Kernel } from '../../kernel/kernel.ts';
-import { rcuReadLock, rcuReadUnlock } from '../../kernel/rcu.ts';
+import { rcuAssignPointer, rcuDereference } from '../../kernel/field.ts';
+import { rcuReadLock, rcuReadUnlock, synchronizeRcu } from '../../kernel/rcu.ts';
 import { running } from '../../kernel/running.ts';
-import { allocateStatic } from '../../kernel/slab.ts';
+import { allocateStatic, staticObject } from '../../kernel/slab.ts';
 import { spinlock, spinLock, spinUnlock } from '../../kernel/spinlock.ts';
-import { struct, type InstanceOf } from '../../kernel/struct.ts';
+import { field, ptr, struct, type InstanceOf } from '../../kernel/struct.ts';
 import type { PageTables } from '../../mm-types/page-table.ts';
 
 const PAGE_SIZE = 4096;
@@ -41,10 +42,19 @@ export const AmdDevice = struct('pci_dev', {
 });
 export type AmdDevice = InstanceOf<typeof AmdDevice>;
 
+type PprCallable = KernelCallable<[AmdDevice, Ppr], void>;
+
+const NotifierBlock = struct('notifier_block', { notifierCall: field<PprCallable | null>(null) });
+type NotifierBlock = InstanceOf<typeof NotifierBlock>;
+
+/** Who hears of page requests: the driver, while there is one. An atomic chain is read under RCU. */
+const PprChain = struct('ppr_notifier', { head: ptr<NotifierBlock>() });
+
+const pprChain = staticObject(PprChain);
+const pprBlock = staticObject(NotifierBlock);
+
 class Hardware {
   readonly devices: readonly AmdDevice[];
-  /** The driver's, while there is one. */
-  notifier: KernelCallable<[AmdDevice, Ppr], void> | null = null;
 
   constructor(kernel: Kernel) {
     this.devices = [0, 1].map((devid) => {
@@ -61,10 +71,20 @@ export function amdDevice(devid: number): AmdDevice {
   return hardware(running).devices[devid] as AmdDevice;
 }
 
-/** Who hears of page requests from now on. Called as by an interrupt. */
-export function setPprNotifier(notifier: KernelCallable<[AmdDevice, Ppr], void> | null): void {
-  hardware(running).notifier = notifier;
-}
+/** `amd_iommu_register_ppr_notifier`: who hears of page requests from now on. Called as by an interrupt. */
+export const amdIommuRegisterPprNotifier = fn(function* amdIommuRegisterPprNotifier(
+  notifier: PprCallable,
+) {
+  const block = pprBlock(running);
+  block.notifierCall = notifier;
+  yield* rcuAssignPointer(pprChain(running), 'head', block);
+});
+
+/** `amd_iommu_unregister_ppr_notifier`: nobody, once a grace period has passed. May sleep. */
+export const amdIommuUnregisterPprNotifier = fn(function* amdIommuUnregisterPprNotifier() {
+  yield* rcuAssignPointer(pprChain(running), 'head', null);
+  yield* synchronizeRcu();
+});
 
 /** The device walks these page tables for the PASID from now on, or none; it has nothing cached. Never sleeps. */
 export const amdIommuDomainSetGcr3 = fn(function* amdIommuDomainSetGcr3(
@@ -113,12 +133,11 @@ const access = fn(
       if (result !== -EFAULT || requests === REQUESTS_MAX) return result;
       const request = { address, isWrite: byte !== null, space: pasid };
       const ppr = yield* reportFault(device.requests, request);
-      // An atomic chain: it is walked under RCU, and who leaves it waits.
       yield* rcuReadLock();
-      const { notifier } = hardware(running);
-      if (notifier !== null) yield* notifier(device, ppr);
+      const block = yield* rcuDereference(pprChain(running), 'head');
+      if (block !== null) yield* block.notifierCall!(device, ppr);
       yield* rcuReadUnlock();
-      if (notifier === null) return -EFAULT;
+      if (block === null) return -EFAULT;
       if ((yield* awaitAnswer(device.requests, ppr)) !== 0) return -EFAULT;
     }
   },

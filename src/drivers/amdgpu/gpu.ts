@@ -17,9 +17,8 @@ import { deviceTranslations } from '../../device/translations.ts';
 import { array } from '../../kernel/array.ts';
 import { atomic, atomicInc } from '../../kernel/atomic.ts';
 import { fn } from '../../kernel/call.ts';
-import { perKernel } from '../../kernel/kernel.ts';
 import { running } from '../../kernel/running.ts';
-import { allocateStatic } from '../../kernel/slab.ts';
+import { staticObject } from '../../kernel/slab.ts';
 import { embed, struct, type InstanceOf } from '../../kernel/struct.ts';
 
 /** Address spaces that the GPU can have. */
@@ -49,7 +48,7 @@ const Gpu = struct('gpu', {
 });
 type Gpu = InstanceOf<typeof Gpu>;
 
-const machineGpu = perKernel((kernel) => allocateStatic(kernel, Gpu));
+const machineGpu = staticObject(Gpu);
 
 /** The GPU of the machine. */
 export function gpu(): Gpu {

@@ -24,9 +24,8 @@ import { iommuLoad, iommuStore } from '../../device/iommu-access.ts';
 import { array } from '../../kernel/array.ts';
 import { atomic, atomicInc } from '../../kernel/atomic.ts';
 import { fn } from '../../kernel/call.ts';
-import { perKernel } from '../../kernel/kernel.ts';
 import { running } from '../../kernel/running.ts';
-import { allocateStatic } from '../../kernel/slab.ts';
+import { staticObject } from '../../kernel/slab.ts';
 import { embed, field, ptr, struct, type InstanceOf } from '../../kernel/struct.ts';
 import type { PageTables } from '../../mm-types/page-table.ts';
 
@@ -57,7 +56,7 @@ export type GpuSlot = InstanceOf<typeof GpuSlot>;
 const Gpu = struct('gpu', { slots: array(GPU_SLOT_COUNT, embed(GpuSlot)) });
 
 /** The GPU of the machine. */
-const gpu = perKernel((kernel) => allocateStatic(kernel, Gpu));
+const gpu = staticObject(Gpu);
 
 /** Slot number `slot` of the machine's GPU. */
 export function gpuSlot(slot: number): GpuSlot {

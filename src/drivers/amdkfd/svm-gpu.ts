@@ -15,11 +15,10 @@ import { awaitAnswer, faultQueue, reportFault } from '../../device/fault-queue.t
 import { deviceTranslations } from '../../device/translations.ts';
 import { array } from '../../kernel/array.ts';
 import { fn, type KernelCallable } from '../../kernel/call.ts';
-import { perKernel } from '../../kernel/kernel.ts';
 import type { Body, Operation } from '../../kernel/operation.ts';
 import type { Call } from '../../kernel/call.ts';
 import { running } from '../../kernel/running.ts';
-import { allocateStatic } from '../../kernel/slab.ts';
+import { staticObject } from '../../kernel/slab.ts';
 import { embed, ptr, struct, type InstanceOf } from '../../kernel/struct.ts';
 
 const PASID_COUNT = 4;
@@ -34,7 +33,7 @@ const SvmGpu = struct('svm_gpu', {
 });
 export type SvmGpu = InstanceOf<typeof SvmGpu>;
 
-const gpu = perKernel((kernel) => allocateStatic(kernel, SvmGpu));
+const gpu = staticObject(SvmGpu);
 
 /** The GPU of the machine. */
 export function svmGpu(): SvmGpu {

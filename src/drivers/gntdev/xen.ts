@@ -21,10 +21,9 @@ import { array } from '../../kernel/array.ts';
 import { atomic, atomicDec, atomicInc, atomicRead } from '../../kernel/atomic.ts';
 import { fn } from '../../kernel/call.ts';
 import { GFP_KERNEL } from '../../kernel/gfp.ts';
-import { perKernel } from '../../kernel/kernel.ts';
 import type { Body } from '../../kernel/operation.ts';
 import { running } from '../../kernel/running.ts';
-import { allocateStatic } from '../../kernel/slab.ts';
+import { staticObject } from '../../kernel/slab.ts';
 import { spinLock, spinUnlock } from '../../kernel/spinlock.ts';
 import { embed, field, ptr, struct, type InstanceOf } from '../../kernel/struct.ts';
 import { allocPage, putPage } from '../../mm/frames.ts';
@@ -58,7 +57,7 @@ type Grant = InstanceOf<typeof Grant>;
 
 const Domain = struct('xen_domain', { grants: array(GRANT_COUNT, embed(Grant)) });
 
-const domain = perKernel((kernel) => allocateStatic(kernel, Domain));
+const domain = staticObject(Domain);
 
 function grantOf(ref: number): Grant | null {
   const isRef = Number.isInteger(ref) && ref >= 0 && ref < GRANT_COUNT;

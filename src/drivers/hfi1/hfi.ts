@@ -15,7 +15,7 @@ import { fn, type KernelCallable } from '../../kernel/call.ts';
 import { perKernel } from '../../kernel/kernel.ts';
 import { RETRY, retry } from '../../kernel/retry.ts';
 import { running } from '../../kernel/running.ts';
-import { allocateStatic } from '../../kernel/slab.ts';
+import { staticObject } from '../../kernel/slab.ts';
 import { field, struct, type InstanceOf } from '../../kernel/struct.ts';
 
 const PAGE_SIZE = 4096;
@@ -41,7 +41,7 @@ const Hfi = struct('hfi', {
   isOn: field(false),
 });
 
-const adapter = perKernel((kernel) => allocateStatic(kernel, Hfi));
+const adapter = staticObject(Hfi);
 const sent = perKernel(() => [] as number[]);
 
 /** The adapter of the machine. */

@@ -17,9 +17,8 @@ import { commandQueue, startEngine, submitCommand } from '../../device/command-q
 import { deviceTranslations } from '../../device/translations.ts';
 import { atomic, atomicInc } from '../../kernel/atomic.ts';
 import { fn, type KernelCallable } from '../../kernel/call.ts';
-import { perKernel } from '../../kernel/kernel.ts';
 import { running } from '../../kernel/running.ts';
-import { allocateStatic } from '../../kernel/slab.ts';
+import { staticObject } from '../../kernel/slab.ts';
 import { field, struct, type InstanceOf } from '../../kernel/struct.ts';
 import type { DmaFence } from '../../device/fence.ts';
 import type { DrmI915GemObject } from './i915.ts';
@@ -60,7 +59,7 @@ export const Gpu = struct('gpu', {
 });
 export type Gpu = InstanceOf<typeof Gpu>;
 
-const machineGpu = perKernel((kernel) => allocateStatic(kernel, Gpu));
+const machineGpu = staticObject(Gpu);
 
 /** The GPU of the machine. */
 export function gpu(): Gpu {

@@ -19,9 +19,8 @@ import { EFAULT } from '../../base/errno.ts';
 import { array } from '../../kernel/array.ts';
 import { fn, type Call } from '../../kernel/call.ts';
 import { raiseIrq } from '../../kernel/interrupt.ts';
-import { perKernel } from '../../kernel/kernel.ts';
 import { running } from '../../kernel/running.ts';
-import { allocateStatic } from '../../kernel/slab.ts';
+import { staticObject } from '../../kernel/slab.ts';
 import { embed, struct, type InstanceOf } from '../../kernel/struct.ts';
 
 /** Address spaces that the GPU can have. */
@@ -38,7 +37,7 @@ const Gpu = struct('gpu', {
 });
 type Gpu = InstanceOf<typeof Gpu>;
 
-const machineGpu = perKernel((kernel) => allocateStatic(kernel, Gpu));
+const machineGpu = staticObject(Gpu);
 
 /** The GPU of the machine. */
 export function gpu(): Gpu {

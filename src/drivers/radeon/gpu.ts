@@ -20,9 +20,8 @@ import { deviceTranslations } from '../../device/translations.ts';
 import { array } from '../../kernel/array.ts';
 import { atomic, atomicInc } from '../../kernel/atomic.ts';
 import { fn } from '../../kernel/call.ts';
-import { perKernel } from '../../kernel/kernel.ts';
 import { running } from '../../kernel/running.ts';
-import { allocateStatic } from '../../kernel/slab.ts';
+import { staticObject } from '../../kernel/slab.ts';
 import { embed, field, struct, type InstanceOf } from '../../kernel/struct.ts';
 
 /** Boards that a machine can have. */
@@ -61,7 +60,7 @@ export type RadeonBoard = InstanceOf<typeof RadeonBoard>;
 
 const Boards = struct('boards', { all: array(BOARD_COUNT, embed(RadeonBoard)) });
 
-const boards = perKernel((kernel) => allocateStatic(kernel, Boards));
+const boards = staticObject(Boards);
 
 /** Board number `index` of the machine. */
 export function radeonBoard(index: number): RadeonBoard {
