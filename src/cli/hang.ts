@@ -17,7 +17,7 @@ export interface Hang {
 }
 
 /** Pauses to take: the loop may be in a library function just then. */
-const PAUSES_MAX = 20;
+const PAUSES_MAX = 200;
 const PATIENCE_MS = 2_000;
 
 interface Frame {
